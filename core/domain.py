@@ -1,0 +1,180 @@
+"""The words of the platform as values: tenants, scopes, documents, chunks, hits and citations."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NewType
+
+TenantId = NewType("TenantId", uuid.UUID)
+PrincipalId = NewType("PrincipalId", uuid.UUID)
+CollectionId = NewType("CollectionId", uuid.UUID)
+DocumentId = NewType("DocumentId", uuid.UUID)
+ChunkId = NewType("ChunkId", uuid.UUID)
+
+
+class Role(StrEnum):
+    """What a principal may do; each role may do what the ones after it may."""
+
+    ADMINISTRATOR = "administrator"
+    MEMBER = "member"
+    SERVICE = "service"
+    VIEWER = "viewer"
+
+    @property
+    def may_write(self) -> bool:
+        """Whether documents and collections may be changed."""
+        return self is not Role.VIEWER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a read may see: one tenant, and of it the named collections (``None``: all of them)."""
+
+    tenant: TenantId
+    collections: frozenset[CollectionId] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who calls: identified by an API key, never by what the request says of itself."""
+
+    id: PrincipalId
+    tenant: TenantId
+    name: str
+    role: Role
+
+    @property
+    def scope(self) -> Scope:
+        """All that the principal may read."""
+        return Scope(tenant=self.tenant)
+
+
+class DocumentStatus(StrEnum):
+    """Where a document is on the write path."""
+
+    QUEUED = "queued"
+    LOADING = "loading"
+    CHUNKING = "chunking"
+    EMBEDDING = "embedding"
+    INDEXED = "indexed"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document's row. Its identity is (tenant, collection, sha256 of the bytes)."""
+
+    id: DocumentId
+    tenant: TenantId
+    collection: CollectionId
+    collection_name: str
+    sha256: str
+    name: str
+    media_type: str
+    size: int
+    metadata: Mapping[str, Any]
+    status: DocumentStatus
+    done: int
+    total: int
+    error: str | None
+    pages: int | None
+    chunks: int
+    generation: int
+    job_id: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Where a page of a document's text starts. ``number`` is 1-based, ``start`` a character offset."""
+
+    number: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A heading, paragraph, list, table or code block: ``text[start:end]`` of the document's text.
+
+    ``level`` is 1 to 6 for a heading and 0 for everything else.
+    """
+
+    start: int
+    end: int
+    level: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedDocument:
+    """What a loader makes of a document's bytes: its text, and where pages and blocks lie in it.
+
+    ``pages`` is empty for formats without pages; ``blocks`` are in reading order and do not overlap.
+    """
+
+    text: str
+    pages: Sequence[Page] = ()
+    blocks: Sequence[Block] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A passage of a document: ``text == document_text[start:end]``.
+
+    ``id`` follows from the document and the passage, so that the same passage keeps its id when the document is
+    ingested again; ``digest`` is what decides whether it must be embedded again.
+    """
+
+    id: ChunkId
+    document: DocumentId
+    ordinal: int
+    text: str
+    digest: bytes
+    start: int
+    end: int
+    page: int | None = None
+    section: Sequence[str] = ()
+
+    @property
+    def embedded_text(self) -> str:
+        """What is embedded and indexed: the passage below the headings that it stands under."""
+        return "\n".join([" > ".join(self.section), self.text]) if self.section else self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """How a hit was found; ``None`` where that side did not find it."""
+
+    fused: float
+    dense: float | None = None
+    lexical: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A chunk that was found, with the document that it comes from."""
+
+    chunk: Chunk
+    document_name: str
+    collection: CollectionId
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A mark ``[n]`` of an answer: the verbatim ``quote`` at ``start:end`` of the document's text."""
+
+    n: int
+    document_id: DocumentId
+    document_name: str
+    chunk_id: ChunkId
+    page: int | None
+    section: Sequence[str] = field(default=())
+    quote: str
+    start: int
+    end: int

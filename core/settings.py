@@ -1,0 +1,207 @@
+"""The settings: one frozen section per part, read from the environment and from ``.env``.
+
+``DATABASE__URL=…`` sets ``database.url``. Each part that `make run` embeds is replaced by setting its URL.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, UrlConstraints, ValidationError
+from pydantic_core import Url
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import InvalidInput
+
+HttpAddress = Annotated[Url, UrlConstraints(allowed_schemes=["http", "https"])]
+PostgresAddress = Annotated[Url, UrlConstraints(allowed_schemes=["postgresql", "postgres"])]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A part's settings; an unknown name in it is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ApiSettings(Section):
+    """The REST API."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: Port = Field(8000, description="Port to listen on.")
+    max_upload_mb: int = Field(100, ge=1, description="Largest upload request, in MiB.")
+    max_body_kb: int = Field(4096, ge=64, description="Largest request that is not an upload, in KiB.")
+    max_question_chars: int = Field(20_000, ge=100, description="Longest message of a person, in characters.")
+
+
+class UiSettings(Section):
+    """The Streamlit user interface."""
+
+    enabled: bool = Field(True, description="Whether `make run` starts the user interface.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8501, description="Port to listen on.")
+
+
+class DatabaseSettings(Section):
+    """PostgreSQL; without a URL an embedded server keeps its data under DATA_DIR."""
+
+    url: PostgresAddress | None = Field(None, description="postgresql://user:password@host:5432/name")
+    pool_min: int = Field(2, ge=1, description="Connections kept open.")
+    pool_max: int = Field(20, ge=2, description="Most connections at once.")
+    max_idle_s: float = Field(300.0, gt=0, description="An unused connection is closed after this many seconds.")
+    max_lifetime_s: float = Field(3600.0, gt=0, description="A connection is replaced after this many seconds.")
+
+
+class QdrantSettings(Section):
+    """Vectors; without a URL Qdrant Edge keeps them under DATA_DIR, in the API process."""
+
+    url: HttpAddress | None = Field(None, description="Address of a Qdrant server or cluster.")
+    api_key: SecretStr | None = Field(None, description="Key of the Qdrant server.")
+
+
+class ChatSettings(Section):
+    """The chat model; without a base URL an embedded llama.cpp server is started."""
+
+    base_url: HttpAddress | None = Field(None, description="Any OpenAI-compatible server, for example vLLM's /v1.")
+    model: str = Field(
+        "qwen2.5-coder-0.5b-instruct",
+        min_length=1,
+        description="Name in models/catalog.toml for the embedded server (the tiny one: smollm2-135m-instruct), "
+        "or the name that the server at CHAT__BASE_URL knows.",
+    )
+    api_key: SecretStr | None = Field(None, description="Key of the chat server.")
+    temperature: float = Field(0.0, ge=0, le=2, description="0 for the most likely answer.")
+    max_tokens: int = Field(256, ge=16, description="Longest answer, in tokens.")
+    timeout_s: float = Field(120.0, gt=0, description="Longest wait for the chat server, in seconds.")
+    threads: int | None = Field(None, ge=1, description="Threads of the embedded server; empty for all cores.")
+    slots: int = Field(2, ge=1, description="Requests that the embedded server works on at once.")
+    context: int = Field(4096, ge=512, description="Context of one slot of the embedded server, in tokens.")
+
+
+class EmbeddingSettings(Section):
+    """The embedding model."""
+
+    model: str = Field(
+        "all-MiniLM-L6-v2",
+        min_length=1,
+        description="all-MiniLM-L6-v2 (in a wheel), a folder, or a sentence-transformers model of the hub.",
+    )
+    revision: str | None = Field(None, description="Revision of a hub model.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the processor has it, else float32."
+    )
+    batch: int = Field(16, ge=1, description="Chunks embedded at once.")
+
+
+class BlobSettings(Section):
+    """The original files."""
+
+    url: str | None = Field(
+        None, description="Any fsspec address, for example s3://bucket/prefix; empty: a folder under DATA_DIR."
+    )
+
+
+class IngestSettings(Section):
+    """The write path."""
+
+    concurrency: int = Field(2, ge=1, description="Documents worked on at once by one worker.")
+    chunk_tokens: int = Field(160, ge=32, description="Longest chunk, in tokens of the embedding model.")
+    load_timeout_s: float = Field(300.0, gt=0, description="Longest time that reading one document may take.")
+    load_memory_mb: int = Field(2048, ge=256, description="Most memory that reading one document may take.")
+
+
+class RetrievalSettings(Section):
+    """The read path."""
+
+    passages: int = Field(3, ge=1, le=20, description="Passages that the model reads.")
+    candidates: int = Field(50, ge=1, le=1000, description="Depth of each of the dense and lexical lists.")
+    min_score: float = Field(
+        0.25, ge=-1, le=1, description="Cosine below which a passage counts as not relevant to the question."
+    )
+
+
+class LogSettings(Section):
+    """The logs; they never hold keys, questions or document text."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written.")
+    json_lines: bool = Field(False, description="One JSON object per line, for log collectors.")
+
+
+class Settings(BaseSettings):
+    """All settings. Build it once, in a composition root."""
+
+    model_config = SettingsConfigDict(
+        env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(Path(".data"), description="Where the embedded parts keep all state.")
+    models_dir: Path | None = Field(None, description="Where model files are kept; empty: DATA_DIR/models.")
+    api: ApiSettings = ApiSettings()
+    ui: UiSettings = UiSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    qdrant: QdrantSettings = QdrantSettings()
+    chat: ChatSettings = ChatSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    blobs: BlobSettings = BlobSettings()
+    ingest: IngestSettings = IngestSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def models_path(self) -> Path:
+        """The folder of the model files."""
+        return self.models_dir or self.data_dir / "models"
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment and ``.env``.
+
+    Raises:
+        InvalidInput: with one line per bad setting: its name, what was expected, and a near name for an unknown one.
+    """
+    strangers = unknown_names({**dotenv_values(".env"), **os.environ})
+    if strangers:
+        raise InvalidInput("\n".join(strangers))
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise InvalidInput("\n".join(_line(item["loc"], item["msg"]) for item in error.errors())) from error
+
+
+def variable(*path: str) -> str:
+    """The environment variable of a setting: ``("chat", "model")`` gives ``CHAT__MODEL``."""
+    return "__".join(path).upper()
+
+
+def variables() -> dict[str, tuple[str, ...]]:
+    """Every environment variable that is a setting, and the path of the setting."""
+    names: dict[str, tuple[str, ...]] = {}
+    for name, info in Settings.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            names |= {variable(name, field): (name, field) for field in info.annotation.model_fields}
+        else:
+            names[variable(name)] = (name,)
+    return names
+
+
+def unknown_names(environment: Mapping[str, Any]) -> list[str]:
+    """A line for each variable that names one of our sections but none of its settings."""
+    known = variables()
+    sections = {path[0].upper() for path in known.values() if len(path) > 1}
+    lines = []
+    for name in sorted(environment):
+        if name.upper().partition("__")[0] in sections and "__" in name and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; docs/reference/settings.md lists all settings"
+            lines.append(f"{name}: unknown setting{hint}")
+    return lines
+
+
+def _line(location: tuple[int | str, ...], message: str) -> str:
+    path = [str(part) for part in location][:2]
+    return f"{variable(*path)}: {message}"
