@@ -1,0 +1,195 @@
+"""What goes over the wire on Ragstone's own routes; the user interface imports this module and no other."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$")]
+Status = Literal["queued", "loading", "chunking", "embedding", "indexed", "failed", "deleting"]
+PartStatus = Literal["ready", "starting", "failed"]
+
+
+class Problem(BaseModel):
+    """An error as ``application/problem+json`` (RFC 9457); ``message`` repeats ``detail`` for the SDKs."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    message: str
+    instance: str
+
+
+class DocumentOut(BaseModel):
+    """A document and where it is on the write path: ``done`` of ``total`` chunks are embedded."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    collection: str
+    name: str
+    media_type: str
+    size: int = Field(description="bytes")
+    sha256: str
+    metadata: dict[str, Any]
+    status: Status
+    done: int
+    total: int
+    error: str | None = Field(description="why it failed and what to do")
+    pages: int | None
+    chunks: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class UploadedDocument(DocumentOut):
+    """A document as the upload answers it; ``unchanged`` when the same bytes were there already."""
+
+    job_id: int | None
+    unchanged: bool
+
+
+class DocumentsAccepted(BaseModel):
+    """The answer to an upload, in the order of the files."""
+
+    documents: list[UploadedDocument]
+
+
+class DocumentList(BaseModel):
+    """A page of documents, newest first; ``next_cursor`` fetches the next one."""
+
+    documents: list[DocumentOut]
+    next_cursor: str | None
+
+
+class ChunkOut(BaseModel):
+    """A passage: ``text`` is ``start:end`` (characters) of the document's text."""
+
+    id: UUID
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page: int | None
+    section: list[str]
+
+
+class ChunkList(BaseModel):
+    """A page of a document's chunks in reading order."""
+
+    chunks: list[ChunkOut]
+    next_cursor: str | None
+
+
+class TextOut(BaseModel):
+    """A stretch ``start:end`` of a document's text, which is ``length`` characters long in all."""
+
+    text: str
+    start: int
+    end: int
+    length: int
+
+
+class CollectionIn(BaseModel):
+    """A new collection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: CollectionName
+
+
+class CollectionOut(BaseModel):
+    """A collection, stamped with what its chunks were made and embedded with."""
+
+    id: UUID
+    name: str
+    embedder: str
+    dimension: int
+    chunker: str
+    documents: int
+    created_at: datetime
+
+
+class CollectionList(BaseModel):
+    """All collections that the key may read."""
+
+    collections: list[CollectionOut]
+
+
+class SearchRequest(BaseModel):
+    """A search; without ``collections`` all that the key may read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field(min_length=1)
+    collections: list[CollectionName] | None = None
+    limit: int = Field(10, ge=1, le=100)
+    mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
+
+
+class ScoresOut(BaseModel):
+    """Fused rank score, cosine and BM25; null where that side did not find the chunk."""
+
+    fused: float
+    dense: float | None
+    lexical: float | None
+
+
+class HitOut(BaseModel):
+    """A chunk that was found."""
+
+    document_id: UUID
+    document_name: str
+    collection_id: UUID
+    chunk: ChunkOut
+    scores: ScoresOut
+
+
+class SearchResponse(BaseModel):
+    """The hits, best first, and the milliseconds that each stage took."""
+
+    hits: list[HitOut]
+    timings: dict[str, float] = Field(description="milliseconds: embed, index, fetch, total")
+
+
+class CitationOut(BaseModel):
+    """What a mark ``[n]`` of an answer stands for: a verbatim quote and where it is."""
+
+    n: int
+    document_id: UUID
+    document_name: str
+    chunk_id: UUID
+    page: int | None
+    section: list[str]
+    quote: str
+    start: int
+    end: int
+
+
+class StepEvent(BaseModel):
+    """What a graph's node did, as a ``custom`` stream event; ``seconds`` comes when it is finished."""
+
+    type: Literal["step"] = "step"
+    step: str
+    status: Literal["started", "finished"]
+    seconds: float | None = None
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class PartHealth(BaseModel):
+    """The state of one part of the platform."""
+
+    status: PartStatus
+    detail: str = ""
+    restarts: int = 0
+
+
+class Health(BaseModel):
+    """The state of every part: database, index, embedder, worker, chat_model."""
+
+    status: PartStatus
+    parts: dict[str, PartHealth]

@@ -1,0 +1,92 @@
+"""The connection pool and the migrations of PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from core.errors import PlatformError, Unavailable
+from core.settings import DatabaseSettings
+
+Pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 0x7261_6773  # an arbitrary key of our own for pg_advisory_lock
+
+
+@asynccontextmanager
+async def open_pool(settings: DatabaseSettings) -> AsyncIterator[Pool]:
+    """Open the pool of `settings.url`; connections are checked before use, so that a restarted server is no error.
+
+    Raises:
+        Unavailable: the server does not answer within ten seconds.
+    """
+    if settings.url is None:
+        raise Unavailable("No database is configured: set DATABASE__URL, or start everything with `make run`.")
+    pool: Pool = AsyncConnectionPool(
+        str(settings.url),
+        min_size=settings.pool_min,
+        max_size=settings.pool_max,
+        max_idle=settings.max_idle_s,
+        max_lifetime=settings.max_lifetime_s,
+        check=AsyncConnectionPool.check_connection,
+        # The checkpointer's savers want autocommit and no server-side prepared statements left behind.
+        kwargs={
+            "autocommit": True,
+            "row_factory": dict_row,
+            "prepare_threshold": 0,
+            "keepalives_idle": 30,
+            "application_name": "ragstone",
+        },
+        open=False,
+        name="ragstone",
+    )
+    try:
+        await pool.open(wait=True, timeout=10)
+    except PoolTimeout as error:
+        await pool.close()
+        raise Unavailable(
+            "PostgreSQL does not answer. Check DATABASE__URL and that the server is running."
+        ) from error
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def migrate(pool: Pool, folder: Path = MIGRATIONS) -> list[str]:
+    """Apply the numbered ``*.sql`` files that the database has not seen, each in a transaction; return their names.
+
+    Several processes may call it at once: an advisory lock lets one work and the others wait.
+
+    Raises:
+        PlatformError: the database is newer than this program.
+    """
+    files = {path.stem: path for path in sorted(folder.glob("*.sql"))}
+    async with pool.connection() as connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+        try:
+            await connection.execute(
+                "CREATE TABLE IF NOT EXISTS migrations "
+                "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            rows = await (await connection.execute("SELECT name FROM migrations")).fetchall()
+            applied = {str(row["name"]) for row in rows}
+            if strangers := sorted(applied - files.keys()):
+                raise PlatformError(
+                    f"The database was written by a newer version of Ragstone (migration {strangers[-1]!r}). "
+                    "Run that version, or restore a backup from before the upgrade."
+                )
+            fresh = [name for name in files if name not in applied]
+            for name in fresh:
+                async with connection.transaction():
+                    await connection.execute(files[name].read_bytes())
+                    await connection.execute("INSERT INTO migrations (name) VALUES (%s)", (name,))
+            return fresh
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))

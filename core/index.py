@@ -1,0 +1,92 @@
+"""The vector index's interface: points in, ranked matches out, never across a scope.
+
+``EdgeIndex`` (``core.edge``) runs Qdrant in this process, ``QdrantIndex`` (``core.qdrant``) talks to a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
+
+DENSE = "dense"
+LEXICAL = "lexical"
+
+
+class SparseVector(NamedTuple):
+    """Term weights: ``indices`` are token hashes (unsigned 32 bit), ``values`` their weights."""
+
+    indices: Sequence[int]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A chunk in the index. ``dense`` has shape (dimension,) and unit length."""
+
+    id: ChunkId
+    tenant: TenantId
+    collection: CollectionId
+    document: DocumentId
+    generation: int
+    dense: NDArray[np.float32]
+    lexical: SparseVector
+
+
+class Match(NamedTuple):
+    """A point that was found. ``score`` is the cosine on the dense side, BM25 on the lexical one."""
+
+    id: ChunkId
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexQuery:
+    """What to look for; a side that is ``None`` is not searched. ``limit`` is the depth of each list."""
+
+    dense: NDArray[np.float32] | None = None
+    lexical: SparseVector | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """The two lists of an `IndexQuery`, best first; empty where the side was not searched."""
+
+    dense: Sequence[Match] = ()
+    lexical: Sequence[Match] = ()
+
+
+class VectorIndex(Protocol):
+    """Points of chunks, searched by dense and by sparse vectors.
+
+    Every method raises `core.errors.Unavailable` when the engine does not answer.
+    """
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        """Store the points durably; a point whose id is there already is replaced."""
+        ...
+
+    async def delete(
+        self,
+        tenant: TenantId,
+        document: DocumentId,
+        *,
+        only: Collection[ChunkId] | None = None,
+        below_generation: int | None = None,
+    ) -> None:
+        """Delete a document's points: all, the named ones, or those of an earlier generation."""
+        ...
+
+    async def query(self, query: IndexQuery, *, scope: Scope) -> Ranking:
+        """The best points within the scope, on each side that the query has."""
+        ...
+
+    async def count(self, scope: Scope, document: DocumentId | None = None) -> int:
+        """How many points the scope holds, exactly; of one document when it is given."""
+        ...
