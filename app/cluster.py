@@ -1,4 +1,4 @@
-"""The data folder of the embedded PostgreSQL: made once, checked at each start, owned by who runs the server."""
+"""The data folder of the embedded PostgreSQL: made once, checked at each start, owned by its server."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def prepare(data_dir: Path) -> Cluster:
         return Cluster(folder=folder, sockets=_sockets(folder, account), account=account)
     except PermissionError as error:
         raise Unavailable(
-            f"{error.filename or folder} is not open to user {os.geteuid()}: run as its owner or set DATA_DIR."
+            f"{error.filename or folder} is closed to user {os.geteuid()}: run as its owner or set DATA_DIR."
         ) from error
 
 

@@ -68,7 +68,7 @@ class Command:
     def options(self, output: IO[bytes] | int) -> dict[str, Any]:
         """The keyword arguments for ``Popen`` and ``create_subprocess_exec``.
 
-        The kernel sends the death signal when the *thread* ends that started the child: start it from one that
+        The kernel sends the death signal when the *thread* ends that started the child, so use one that
         outlives it.
         """
         options: dict[str, Any] = {
