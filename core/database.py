@@ -1,15 +1,17 @@
-"""The connection pool and the migrations of PostgreSQL."""
+"""PostgreSQL: the connection pool, the migrations, and the rows that both paths read."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from core.domain import Chunk, ChunkId, DocumentId
 from core.errors import PlatformError, Unavailable
 from core.settings import DatabaseSettings
 
@@ -90,3 +92,18 @@ async def migrate(pool: Pool, folder: Path = MIGRATIONS) -> list[str]:
             return fresh
         finally:
             await connection.execute("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+
+
+def chunk_of(row: Mapping[str, Any]) -> Chunk:
+    """A chunk from its row."""
+    return Chunk(
+        id=ChunkId(row["id"]),
+        document=DocumentId(row["document_id"]),
+        ordinal=row["ordinal"],
+        text=row["text"],
+        digest=bytes(row["digest"]),
+        start=row["start_offset"],
+        end=row["end_offset"],
+        page=row["page"],
+        section=tuple(row["section"]),
+    )

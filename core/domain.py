@@ -102,24 +102,28 @@ class Page:
 class Block:
     """A heading, paragraph, list, table or code block: ``text[start:end]`` of the document's text.
 
-    ``level`` is 1 to 6 for a heading and 0 for everything else.
+    ``level`` is 1 to 6 for a heading and 0 for everything else. ``lines`` says that each line stands for itself, as
+    in a table, a list or code; elsewhere a line break means no more than a space.
     """
 
     start: int
     end: int
     level: int = 0
+    lines: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedDocument:
     """What a loader makes of a document's bytes: its text, and where pages and blocks lie in it.
 
-    ``pages`` is empty for formats without pages; ``blocks`` are in reading order and do not overlap.
+    ``pages`` is empty for formats without pages; ``blocks`` are in reading order, do not overlap and hold all that is
+    worth finding: what lies between them is blank or markup. ``warnings`` are sentences about what could not be read.
     """
 
     text: str
     pages: Sequence[Page] = ()
     blocks: Sequence[Block] = ()
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,63 @@
+"""The API's composition root: the app, its routes, and the process that serves them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.limits import BodyLimit
+from app.problems import add_problem_handlers
+from app.routes import assistants, collections, documents, openai, operations, runs, search, threads
+from app.schemas import Problem
+from app.services import Services, open_services
+from core.settings import Settings
+from core.telemetry import configure_logging
+
+GRACE_S = 2
+"""How long open requests may go on after a SIGTERM; a stream that is cut is taken up again by its reader."""
+
+
+def create_app(
+    settings: Settings,
+    open_services: Callable[[Settings], AbstractAsyncContextManager[Services]] = open_services,
+) -> FastAPI:
+    """The API over what ``open_services`` opens."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Ragstone",
+        version="0.1.0",
+        summary="Documents in, cited answers out.",
+        lifespan=lifespan,
+        responses={
+            "4XX": {"model": Problem, "content": {"application/problem+json": {}}},
+            "5XX": {"model": Problem, "content": {"application/problem+json": {}}},
+        },
+    )
+    app.add_middleware(BodyLimit, settings=settings.api)
+    add_problem_handlers(app)
+    for module in (operations, documents, collections, search, assistants, threads, runs, openai):
+        app.include_router(module.router)
+    return app
+
+
+def main(settings: Settings) -> None:
+    """Serve the API until SIGTERM or SIGINT."""
+    configure_logging(settings.log)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api.host,
+        port=settings.api.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        server_header=False,
+    )

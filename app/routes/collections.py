@@ -1,0 +1,37 @@
+"""Collections: list, create, delete."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from app.auth import Caller, Using, Writer
+from app.schemas import CollectionIn, CollectionList, CollectionName, CollectionOut
+from ingest.collection import DEFAULT, Collection
+
+router = APIRouter(tags=["collections"])
+
+
+@router.get("/collections")
+async def list_collections(principal: Caller, services: Using) -> CollectionList:
+    """All collections of the tenant."""
+    await services.collections.get(principal.tenant, DEFAULT)
+    collections = await services.collections.list(principal.tenant)
+    return CollectionList(collections=[wire(collection) for collection in collections])
+
+
+@router.post("/collections", status_code=201)
+async def create_collection(body: CollectionIn, principal: Writer, services: Using) -> CollectionOut:
+    """Make a collection for the running embedder."""
+    return wire(await services.collections.create(principal.tenant, body.name))
+
+
+@router.delete("/collections/{name}", status_code=204)
+async def delete_collection(name: CollectionName, principal: Writer, services: Using) -> Response:
+    """Delete an empty collection."""
+    await services.collections.delete(principal.tenant, name)
+    return Response(status_code=204)
+
+
+def wire(collection: Collection) -> CollectionOut:
+    """A collection as it goes over the wire."""
+    return CollectionOut(**{name: getattr(collection, name) for name in CollectionOut.model_fields})

@@ -1,0 +1,316 @@
+"""Documents: upload, list, read, retry, delete, and the stream of their progress."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, BinaryIO
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.datastructures import UploadFile
+
+from app.auth import Caller, Using, Writer
+from app.schemas import (
+    ChunkList,
+    ChunkOut,
+    DocumentList,
+    DocumentOut,
+    DocumentsAccepted,
+    Status,
+    TextOut,
+    UploadedDocument,
+)
+from app.services import Services
+from app.sse import event_stream, sse
+from core.domain import Chunk, Document, DocumentId, DocumentStatus, Principal
+from core.errors import InvalidInput
+from ingest.collection import DEFAULT, Collection
+from ingest.document import Upload, blob_key
+from ingest.media import HEAD_BYTES, clean_name, detect
+
+router = APIRouter(tags=["documents"])
+
+MAX_FILES = 1000
+MAX_TEXT = 20_000
+WATCH_S = 0.5
+OVERLAP = timedelta(seconds=2)
+"""How far back each look for changes reaches: a transaction may become visible after a later one."""
+
+UPLOAD_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                        "collection": {"type": "string", "default": DEFAULT},
+                        "metadata": {"type": "string", "description": "a JSON object", "default": "{}"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/documents",
+    status_code=202,
+    response_model=DocumentsAccepted,
+    responses={200: {"model": DocumentsAccepted, "description": "the same bytes are there already"}},
+    openapi_extra=UPLOAD_BODY,
+)
+async def upload(request: Request, response: Response, principal: Writer, services: Using) -> DocumentsAccepted:
+    """Take files in; a job reads, chunks and embeds them. All of them are refused when one cannot be taken."""
+    async with request.form(max_files=MAX_FILES, max_fields=20) as form:
+        files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
+        if not files:
+            raise InvalidInput("There is no file in the request. Send one or more as multipart field 'files'.")
+        collection = await services.collections.get(principal.tenant, str(form.get("collection") or DEFAULT))
+        collection.check(services.embedder)
+        metadata = parse_metadata(form.get("metadata"))
+        uploads = [(await describe(file, metadata), file.file) for file in files]
+        accepted = [await take(services, principal, collection, upload, body) for upload, body in uploads]
+    if all(document.unchanged for document in accepted):
+        response.status_code = 200
+    return DocumentsAccepted(documents=accepted)
+
+
+def parse_metadata(value: Any) -> dict[str, Any]:
+    """The metadata field: a JSON object, or nothing.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    try:
+        metadata = json.loads(value) if value else {}
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"The field 'metadata' is not JSON: {error}.") from error
+    if not isinstance(metadata, dict) or "\\u0000" in str(value):
+        raise InvalidInput("The field 'metadata' must be a JSON object without null characters.")
+    return metadata
+
+
+async def describe(file: UploadFile, metadata: dict[str, Any]) -> Upload:
+    """What the file is, from its name and its bytes.
+
+    Raises:
+        InvalidInput: it has no name, is empty, or is not what its name says.
+        UnsupportedType: it is of a kind that cannot be read.
+    """
+    name = clean_name(file.filename or "")
+    head = await file.read(HEAD_BYTES)
+    if not head:
+        raise InvalidInput(f"The file {name!r} is empty. Choose a file that holds text.")
+    media_type = detect(name, head)
+    digest, size = await asyncio.to_thread(digest_of, file.file)
+    return Upload(name=name, media_type=media_type, size=size, sha256=digest, metadata=metadata)
+
+
+def digest_of(file: BinaryIO) -> tuple[str, int]:
+    """SHA-256 and size of a file, which is then at its start again."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    size = file.tell()
+    file.seek(0)
+    return digest, size
+
+
+async def take(
+    services: Services, principal: Principal, collection: Collection, upload: Upload, body: BinaryIO
+) -> UploadedDocument:
+    """Store bytes, row and job together; or find the document that has the same bytes."""
+    key = None
+    try:
+        async with services.pool.connection() as connection, connection.transaction():
+            document, created = await services.documents.accept(connection, principal.tenant, collection.id, upload)
+            failed = document.status is DocumentStatus.FAILED
+            if created:
+                key = blob_key(principal.tenant, document.id)
+                await services.blobs.put(key, body)
+            elif failed:
+                await services.documents.requeue(connection, principal.tenant, document.id)
+            job_id = document.job_id
+            if created or failed:
+                job_id = await services.jobs.ingest(connection, document.id)
+                await services.documents.attach_job(connection, document.id, job_id)
+    except BaseException:
+        if key is not None:
+            await services.blobs.delete(key)
+        raise
+    fresh = await services.documents.get(principal.tenant, document.id)
+    return UploadedDocument(**wire(fresh).model_dump(), job_id=job_id, unchanged=not (created or failed))
+
+
+@router.get("/documents")
+async def list_documents(
+    principal: Caller,
+    services: Using,
+    collection: str | None = None,
+    status: Status | None = None,
+    name: Annotated[str | None, Query(description="part of the name")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: str | None = None,
+) -> DocumentList:
+    """Documents, newest first."""
+    documents = await services.documents.list(
+        principal.tenant,
+        collection=collection,
+        status=status,
+        name=name,
+        after=read_cursor(cursor) if cursor else None,
+        limit=limit + 1,
+    )
+    more = len(documents) > limit
+    documents = documents[:limit]
+    return DocumentList(
+        documents=[wire(document) for document in documents],
+        next_cursor=write_cursor(documents[-1]) if more else None,
+    )
+
+
+def write_cursor(document: Document) -> str:
+    """The place behind a document in the list, as an opaque text."""
+    return urlsafe_b64encode(f"{document.created_at.isoformat()}|{document.id}".encode()).decode()
+
+
+def read_cursor(cursor: str) -> tuple[datetime, DocumentId]:
+    """The place that a cursor stands for.
+
+    Raises:
+        InvalidInput: it was not made by us.
+    """
+    try:
+        moment, _, id = urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        return datetime.fromisoformat(moment), DocumentId(UUID(id))
+    except ValueError as error:
+        raise InvalidInput("The cursor is not one of ours. Pass 'next_cursor' of the page before.") from error
+
+
+@router.get("/documents/events", response_class=StreamingResponse)
+async def watch_documents(request: Request, principal: Caller, services: Using) -> Response:
+    """A stream of ``document`` events: every document that changes from now on, as it then is."""
+
+    async def events() -> AsyncIterator[bytes]:
+        seen: dict[UUID, datetime] = {}
+        moment = datetime.now(UTC)
+        start = moment
+        while not await request.is_disconnected():
+            for document in await services.documents.changed_since(principal.tenant, max(start, moment - OVERLAP)):
+                if seen.get(document.id) != document.updated_at:
+                    seen[document.id] = document.updated_at
+                    moment = max(moment, document.updated_at)
+                    yield sse("document", wire(document).model_dump_json())
+            await asyncio.sleep(WATCH_S)
+
+    return event_stream(events())
+
+
+@router.get("/documents/{document_id}")
+async def get_document(document_id: UUID, principal: Caller, services: Using) -> DocumentOut:
+    """One document with its status and progress."""
+    return wire(await services.documents.get(principal.tenant, DocumentId(document_id)))
+
+
+@router.delete("/documents/{document_id}", status_code=204)
+async def delete_document(document_id: UUID, principal: Writer, services: Using) -> Response:
+    """Delete a document: no search finds it from now on, and a job erases what is left of it."""
+    document = DocumentId(document_id)
+    async with services.pool.connection() as connection, connection.transaction():
+        await services.documents.start_deletion(connection, principal.tenant, document)
+        await services.documents.attach_job(connection, document, await services.jobs.erase(connection, document))
+    return Response(status_code=204)
+
+
+@router.post("/documents/{document_id}/retry", status_code=202)
+async def retry_document(document_id: UUID, principal: Writer, services: Using) -> DocumentOut:
+    """Try a failed document again."""
+    document = DocumentId(document_id)
+    await services.documents.get(principal.tenant, document)
+    async with services.pool.connection() as connection, connection.transaction():
+        await services.documents.requeue(connection, principal.tenant, document)
+        await services.documents.attach_job(connection, document, await services.jobs.ingest(connection, document))
+    return wire(await services.documents.get(principal.tenant, document))
+
+
+@router.get("/documents/{document_id}/chunks")
+async def list_chunks(
+    document_id: UUID,
+    principal: Caller,
+    services: Using,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    cursor: Annotated[int, Query(ge=0, description="ordinal of the first chunk")] = 0,
+) -> ChunkList:
+    """The chunks of a document in reading order."""
+    chunks = await services.documents.chunks(
+        principal.tenant, DocumentId(document_id), first=cursor, limit=limit + 1
+    )
+    following = str(chunks[limit].ordinal) if len(chunks) > limit else None
+    return ChunkList(chunks=[wire_chunk(chunk) for chunk in chunks[:limit]], next_cursor=following)
+
+
+@router.get("/documents/{document_id}/text")
+async def read_text(
+    document_id: UUID,
+    principal: Caller,
+    services: Using,
+    start: Annotated[int, Query(ge=0, le=1 << 30)] = 0,
+    end: Annotated[int | None, Query(ge=0, le=1 << 30)] = None,
+) -> TextOut:
+    """A stretch of the document's text, at most 20,000 characters of it."""
+    stop = start + MAX_TEXT if end is None else min(end, start + MAX_TEXT)
+    text, length = await services.documents.text(principal.tenant, DocumentId(document_id), start, stop)
+    return TextOut(text=text, start=start, end=start + len(text), length=length)
+
+
+@router.get("/documents/{document_id}/content", response_class=StreamingResponse)
+async def read_content(document_id: UUID, principal: Caller, services: Using) -> Response:
+    """The original file, byte for byte."""
+    document = await services.documents.get(principal.tenant, DocumentId(document_id))
+    pieces = services.blobs.read(blob_key(principal.tenant, document.id))
+    # The first piece is read before the status is sent, so that a missing file is a 404 and not a broken stream.
+    first = await anext(pieces, b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    headers = {
+        "Content-Length": str(document.size),
+        # Never shown inline: an HTML file that somebody uploaded would run in our origin.
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name)}",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(body(), media_type=document.media_type, headers=headers)
+
+
+def wire(document: Document) -> DocumentOut:
+    """A document as it goes over the wire."""
+    names = DocumentOut.model_fields.keys() - {"collection"}
+    return DocumentOut(
+        collection=document.collection_name, **{name: getattr(document, name) for name in names}
+    )
+
+
+def wire_chunk(chunk: Chunk) -> ChunkOut:
+    """A chunk as it goes over the wire."""
+    return ChunkOut(
+        id=chunk.id,
+        ordinal=chunk.ordinal,
+        text=chunk.text,
+        start=chunk.start,
+        end=chunk.end,
+        page=chunk.page,
+        section=list(chunk.section),
+    )

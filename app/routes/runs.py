@@ -1,0 +1,264 @@
+"""Runs of the Agent Server protocol: start, stream, wait, rejoin, cancel."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from langchain_core.messages import convert_to_messages
+from pydantic import BaseModel, Field
+
+from app.auth import Caller, Using
+from app.limits import check_text
+from app.run import Run
+from app.schemas import CollectionName
+from app.services import Services
+from app.sse import event_stream, sse
+from app.wire import plain
+from core.domain import Principal
+from core.errors import InvalidInput
+
+router = APIRouter(tags=["runs"])
+
+Mode = Literal["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints", "debug"]
+
+
+class RunContextIn(BaseModel):
+    """What a run may be told beside its input."""
+
+    collections: list[CollectionName] | None = None
+
+
+class RunCreate(BaseModel):
+    """A run as the SDK asks for it; options that this server does not have are refused, never ignored in silence."""
+
+    assistant_id: str
+    input: dict[str, Any] | None = None
+    stream_mode: Mode | list[Mode] = Field(default_factory=lambda: ["values"])
+    metadata: dict[str, Any] | None = None
+    context: RunContextIn | None = None
+    config: dict[str, Any] | None = None
+    multitask_strategy: Literal["reject"] | None = None
+    if_not_exists: Literal["create", "reject"] | None = None
+    on_disconnect: Literal["cancel", "continue"] | None = None
+    command: None = None
+    checkpoint: None = None
+    checkpoint_id: None = None
+    interrupt_before: None = None
+    interrupt_after: None = None
+    webhook: None = None
+    after_seconds: None = None
+    stream_subgraphs: bool | None = None
+    stream_resumable: bool | None = None
+    feedback_keys: None = None
+    on_completion: Literal["delete", "keep"] | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
+
+
+def check_input(value: dict[str, Any] | None, limit: int) -> dict[str, Any]:
+    """The run's input with its messages in the one form that is stored.
+
+    Raises:
+        InvalidInput: there are no messages, or they are not messages.
+        TooLarge: a message is too long.
+    """
+    if not value or not isinstance(value.get("messages"), list | dict | str) or not value["messages"]:
+        raise InvalidInput('input must hold messages: {"messages": [{"role": "user", "content": "…"}]}.')
+    given = value["messages"]
+    try:
+        messages = convert_to_messages(given if isinstance(given, list) else [given])
+    except (ValueError, TypeError, NotImplementedError, KeyError) as error:
+        raise InvalidInput(f"input.messages cannot be read as messages: {error}") from error
+    for message in messages:
+        check_text(message.text, "The message", limit)
+        message.id = message.id or str(uuid.uuid4())
+    if messages[-1].type != "human":
+        raise InvalidInput('The last message must be a question: {"role": "user", "content": "…"}.')
+    return {"messages": [plain(message) for message in messages]}
+
+
+async def start(
+    body: RunCreate, principal: Principal, services: Services, thread_id: UUID, stream_mode: list[str]
+) -> Run:
+    """Check what was asked for and begin to execute it."""
+    agent = services.agents.get(body.assistant_id)
+    context = body.context or RunContextIn()
+    if context.collections is not None:
+        await services.collections.ids(principal.tenant, context.collections)
+    limit = (body.config or {}).get("recursion_limit", 25)
+    if not isinstance(limit, int) or not 1 <= limit <= 1000:  # noqa: PLR2004
+        raise InvalidInput("config.recursion_limit must be a whole number from 1 to 1000.")
+    kwargs = {
+        "input": check_input(body.input, services.settings.api.max_question_chars),
+        "stream_mode": stream_mode,
+        "collections": context.collections,
+        "recursion_limit": limit,
+    }
+    if body.if_not_exists == "create":
+        await services.threads.create(principal, thread_id, {}, if_exists="do_nothing")
+    return await services.runner.start(principal, thread_id, agent, kwargs, body.metadata or {})
+
+
+def modes(body: RunCreate) -> list[str]:
+    """The stream modes as a list."""
+    return [body.stream_mode] if isinstance(body.stream_mode, str) else list(body.stream_mode)
+
+
+def locations(run: Run) -> dict[str, str]:
+    """Where the run and its stream are, as the SDK reads them for rejoining."""
+    place = f"/threads/{run.thread_id}/runs/{run.id}"
+    return {"Content-Location": place, "Location": f"{place}/stream"}
+
+
+async def frames(
+    request: Request, services: Services, run: Run, *, after: int = 0, cancel: bool = False, drop: bool = False
+) -> AsyncIterator[bytes]:
+    """The run's events as frames; a reader who goes away stops the run only if it asked for that."""
+    ended = False
+    try:
+        last = after
+        async for event in services.runner.follow(run, after):
+            last = event.seq
+            yield sse(event.event, event.data, event.seq)
+        ended = True
+        yield sse("end", "null", last + 1)
+    finally:
+        if cancel and not ended:
+            await services.runner.cancel(run)
+        if drop:
+            await services.runner.wait(run)
+            await services.threads.delete(run.principal, run.thread_id)
+
+
+async def outcome(services: Services, run: Run) -> Any:
+    """What a run that was waited for gives: its final values, or its error."""
+    run = await services.runner.wait(run)
+    if run.error:
+        return {"__error__": dict(run.error)}
+    graph = services.agents.get(str(run.assistant_id)).graph
+    snapshot = await graph.aget_state({"configurable": {"thread_id": str(run.thread_id)}})
+    return plain(snapshot.values)
+
+
+def answer(run: Run, value: Any) -> Response:
+    """The values of a run, with the place of the run."""
+    return Response(orjson.dumps(value), media_type="application/json", headers=locations(run))
+
+
+@router.post("/threads/{thread_id}/runs/stream", response_class=StreamingResponse)
+async def stream_run(
+    thread_id: UUID, body: RunCreate, request: Request, principal: Caller, services: Using
+) -> Response:
+    """Start a run and stream its events."""
+    run = await start(body, principal, services, thread_id, modes(body))
+    cancel = body.on_disconnect == "cancel"
+    return event_stream(frames(request, services, run, cancel=cancel), locations(run))
+
+
+@router.post("/threads/{thread_id}/runs/wait")
+async def wait_for_run(thread_id: UUID, body: RunCreate, principal: Caller, services: Using) -> Response:
+    """Start a run and answer with its final values."""
+    run = await start(body, principal, services, thread_id, ["values"])
+    return answer(run, await outcome(services, run))
+
+
+@router.post("/threads/{thread_id}/runs")
+async def create_run(
+    thread_id: UUID, body: RunCreate, response: Response, principal: Caller, services: Using
+) -> dict[str, Any]:
+    """Start a run in the background."""
+    run = await start(body, principal, services, thread_id, modes(body))
+    response.headers.update(locations(run))
+    return dict(plain(run.wire()))
+
+
+@router.post("/runs/stream", response_class=StreamingResponse)
+async def stream_alone(body: RunCreate, request: Request, principal: Caller, services: Using) -> Response:
+    """Stream a run on a thread of its own, which is removed at its end."""
+    thread_id = uuid.uuid4()
+    body.if_not_exists = "create"
+    run = await start(body, principal, services, thread_id, modes(body))
+    return event_stream(frames(request, services, run, drop=body.on_completion != "keep"), locations(run))
+
+
+@router.post("/runs/wait")
+async def wait_alone(body: RunCreate, principal: Caller, services: Using) -> Response:
+    """Wait for a run on a thread of its own, which is removed at its end."""
+    thread_id = uuid.uuid4()
+    body.if_not_exists = "create"
+    run = await start(body, principal, services, thread_id, ["values"])
+    value = await outcome(services, run)
+    if body.on_completion != "keep":
+        await services.threads.delete(principal, thread_id)
+    return answer(run, value)
+
+
+@router.get("/threads/{thread_id}/runs")
+async def list_runs(
+    thread_id: UUID,
+    principal: Caller,
+    services: Using,
+    status: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 10,
+) -> list[dict[str, Any]]:
+    """The thread's runs, newest first."""
+    await services.threads.get(principal, thread_id)
+    runs = await services.runs.list(principal, thread_id, status=status, limit=limit)
+    return [plain(run.wire()) for run in runs]
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}")
+async def get_run(thread_id: UUID, run_id: UUID, principal: Caller, services: Using) -> dict[str, Any]:
+    """One run."""
+    return dict(plain((await services.runs.get(principal, thread_id, run_id)).wire()))
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/join")
+async def join_run(thread_id: UUID, run_id: UUID, principal: Caller, services: Using) -> Response:
+    """Wait for a run that was started before."""
+    run = await services.runs.get(principal, thread_id, run_id)
+    return answer(run, await outcome(services, run))
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/stream", response_class=StreamingResponse)
+async def rejoin_run(
+    thread_id: UUID,
+    run_id: UUID,
+    request: Request,
+    principal: Caller,
+    services: Using,
+    last_event_id: Annotated[str | None, Header()] = None,
+    cancel_on_disconnect: bool = False,
+) -> Response:
+    """The events of a run from the one after ``Last-Event-ID`` on, or from its first."""
+    run = await services.runs.get(principal, thread_id, run_id)
+    try:
+        after = max(0, int(last_event_id)) if last_event_id else 0
+    except ValueError as error:
+        raise InvalidInput("Last-Event-ID must be the id of an event of this run, or -1.") from error
+    return event_stream(
+        frames(request, services, run, after=after, cancel=cancel_on_disconnect), locations(run)
+    )
+
+
+@router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)
+async def cancel_run(
+    thread_id: UUID,
+    run_id: UUID,
+    principal: Caller,
+    services: Using,
+    wait: bool = False,
+    action: Literal["interrupt"] = "interrupt",
+) -> Response:
+    """Stop a run; what it has written of its answer stays in the thread."""
+    run = await services.runs.get(principal, thread_id, run_id)
+    await services.runner.cancel(run)
+    if wait:
+        await services.runner.wait(run)
+        return Response(status_code=204)
+    return Response(status_code=202)

@@ -1,0 +1,247 @@
+"""Executes runs: their graph in this process, their events into the log, their end into the database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from langchain_core.messages import AIMessage, AIMessageChunk
+from psycopg_pool import PoolTimeout
+
+from app.agents import Agent, Agents
+from app.events import Event, RunLog, last_seq, stored_events
+from app.run import TERMINAL, Run, Runs
+from core.database import Pool
+from core.domain import Principal, Scope
+from core.errors import PlatformError, Unavailable
+from graphs.rag import RunContext
+from ingest.collection import Collections
+
+logger = logging.getLogger(__name__)
+
+RENEW_S = 2.0
+POLL_S = 0.2
+STREAM_NAMES = {"messages-tuple": "messages"}
+"""The protocol's stream modes that have another name in LangGraph."""
+
+
+class Runner:
+    """The runs of this process. A run outlives the request that started it, and the process that executes it."""
+
+    def __init__(self, pool: Pool, runs: Runs, agents: Agents, collections: Collections) -> None:
+        self._pool = pool
+        self._runs = runs
+        self._agents = agents
+        self._collections = collections
+        self._worker = uuid.uuid4()
+        self._logs: dict[UUID, RunLog] = {}
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._stopping = False
+
+    async def start(
+        self, principal: Principal, thread: UUID, agent: Agent, kwargs: Mapping[str, Any], metadata: Mapping[str, Any]
+    ) -> Run:
+        """Admit a run and begin to execute it.
+
+        Raises:
+            NotFound: the principal has no such thread.
+            Conflict: a run is active on it.
+            Unavailable: the process is stopping.
+        """
+        if self._stopping:
+            raise Unavailable("The server is stopping. Try again in a moment.")
+        identity = {"graph_id": agent.graph_id, "assistant_id": str(agent.assistant_id)}
+        run = await self._runs.admit(
+            principal,
+            thread,
+            agent.assistant_id,
+            worker=self._worker,
+            kwargs=dict(kwargs),
+            metadata={**metadata, **identity},
+        )
+        self._launch(run, RunLog(self._pool, run.id, 0))
+        return run
+
+    def _launch(self, run: Run, log: RunLog) -> None:
+        self._logs[run.id] = log
+        task = asyncio.create_task(self._execute(run, log), name=f"run-{run.id}")
+        self._tasks[run.id] = task
+        task.add_done_callback(lambda _: (self._tasks.pop(run.id, None), self._logs.pop(run.id, None)))
+
+    async def follow(self, run: Run, after: int = 0) -> AsyncIterator[Event]:
+        """The run's events after ``after``, to its end, wherever it is executed."""
+        log = self._logs.get(run.id)
+        while log is None:
+            async for event in stored_events(self._pool, run.id, after):
+                after = event.seq
+                yield event
+            status = (await self._runs.get(run.principal, run.thread_id, run.id)).status
+            if status in TERMINAL:
+                async for event in stored_events(self._pool, run.id, after):
+                    yield event
+                return
+            await asyncio.sleep(POLL_S)
+            log = self._logs.get(run.id)
+        if after + 1 < log.first_seq:
+            async for event in stored_events(self._pool, run.id, after):
+                if event.seq >= log.first_seq:
+                    break
+                after = event.seq
+                yield event
+        async for event in log.follow(after):
+            yield event
+
+    async def wait(self, run: Run) -> Run:
+        """The run when it has ended."""
+        async for _ in self.follow(run):
+            pass
+        while (run := await self._runs.get(run.principal, run.thread_id, run.id)).status not in TERMINAL:
+            await asyncio.sleep(POLL_S / 10)
+        return run
+
+    async def cancel(self, run: Run) -> None:
+        """Stop the run; what it has written of its answer stays in the thread."""
+        await self._runs.request_cancel(run.id)
+        self._stop(run.id)
+
+    def _stop(self, run_id: UUID) -> None:
+        """Cancel the run's task, once: a second time would interrupt what it does to end well."""
+        if (task := self._tasks.get(run_id)) and not task.cancelling():
+            task.cancel()
+
+    async def _execute(self, run: Run, log: RunLog) -> None:
+        drafts: dict[str, str] = {}
+        error: dict[str, Any] | None = None
+        status = "success"
+        try:
+            await self._runs.start(run.id)
+            log.put("metadata", {"run_id": str(run.id), "attempt": run.attempt + 1})
+            await self._stream(run, log, drafts)
+        except asyncio.CancelledError:
+            if self._stopping:
+                await self._release(run, log)
+                raise
+            status = "interrupted"
+            await self._keep_drafts(run, drafts)
+        except Exception as failure:  # noqa: BLE001 (whatever a graph raises ends its run, never the process)
+            status, error = "error", as_error(failure)
+            if not isinstance(failure, PlatformError):
+                logger.exception("run %s failed", run.id)
+            log.put("error", error)
+        await self._end(run, log, status, error)
+
+    async def _end(self, run: Run, log: RunLog, status: str, error: dict[str, Any] | None) -> None:
+        """End the run in the database before its streams end, so that whoever has seen the end finds it ended."""
+        await log.flush()
+        while True:
+            try:
+                await self._runs.end(run.id, status, "error" if status == "error" else "idle", error)
+                break
+            except (psycopg.OperationalError, PoolTimeout):
+                await asyncio.sleep(RENEW_S)
+        await log.close()
+
+    async def _stream(self, run: Run, log: RunLog, drafts: dict[str, str]) -> None:
+        agent = self._agents.get(str(run.assistant_id))
+        config = self._config(run, agent)
+        wanted = list(run.kwargs["stream_mode"])
+        modes = list(dict.fromkeys([*[STREAM_NAMES.get(mode, mode) for mode in wanted], "messages"]))
+        context = RunContext(scope=await self._scope(run))
+        state = await agent.graph.aget_state(config)
+        # After a crash the run goes on from its last checkpoint; without one of its own it starts from its input.
+        resume = run.attempt > 0 and (state.metadata or {}).get("run_id") == str(run.id)
+        async for mode, payload in agent.graph.astream(
+            None if resume else run.kwargs["input"],
+            config,
+            context=context,
+            stream_mode=modes,
+            durability="sync",
+        ):
+            if mode == "messages":
+                _keep(drafts, payload, agent.draft_node)
+            if mode in wanted or (mode == "messages" and "messages-tuple" in wanted):
+                log.put(mode, payload)
+
+    def _config(self, run: Run, agent: Agent) -> Any:
+        return {
+            "configurable": {"thread_id": str(run.thread_id)},
+            "metadata": {
+                "run_id": str(run.id),
+                "thread_id": str(run.thread_id),
+                "graph_id": agent.graph_id,
+                "assistant_id": str(agent.assistant_id),
+            },
+            "run_id": run.id if run.attempt == 0 else uuid.uuid4(),
+            "run_name": agent.graph_id,
+            "recursion_limit": run.kwargs.get("recursion_limit", 25),
+        }
+
+    async def _scope(self, run: Run) -> Scope:
+        names = run.kwargs.get("collections")
+        if names is None:
+            return run.principal.scope
+        return Scope(
+            tenant=run.principal.tenant, collections=await self._collections.ids(run.principal.tenant, names)
+        )
+
+    async def _keep_drafts(self, run: Run, drafts: Mapping[str, str]) -> None:
+        agent = self._agents.get(str(run.assistant_id))
+        messages = [
+            AIMessage(text, id=id, additional_kwargs={"citations": [], "stopped": True})
+            for id, text in drafts.items()
+            if text
+        ]
+        if messages:
+            config: Any = {"configurable": {"thread_id": str(run.thread_id)}}
+            await agent.graph.aupdate_state(config, {"messages": messages, "citations": []}, agent.answer_node)
+
+    async def _release(self, run: Run, log: RunLog) -> None:
+        with contextlib.suppress(psycopg.Error, PoolTimeout):
+            await log.close()
+            await self._runs.release(run.id)
+
+    @contextlib.asynccontextmanager
+    async def keep(self) -> AsyncIterator[None]:
+        """Renew leases and take over runs of dead processes while the block runs; then give up what still runs."""
+        keeper = asyncio.create_task(self._keep(), name="run-keeper")
+        try:
+            yield
+        finally:
+            self._stopping = True
+            keeper.cancel()
+            tasks = [keeper, *self._tasks.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                for run_id in await self._runs.renew(self._worker):
+                    self._stop(run_id)
+                for run in await self._runs.take_over(self._worker):
+                    logger.warning("run %s is taken over: its process is gone", run.id)
+                    self._launch(run, RunLog(self._pool, run.id, await last_seq(self._pool, run.id)))
+            except (psycopg.Error, PoolTimeout) as error:
+                logger.warning("runs could not be renewed: %s", type(error).__name__)
+            await asyncio.sleep(RENEW_S)
+
+
+def as_error(failure: Exception) -> dict[str, Any]:
+    """A failure as the ``error`` event has it; what we did not foresee keeps its text to the log."""
+    if isinstance(failure, PlatformError):
+        return {"error": type(failure).__name__, "message": str(failure)}
+    return {"error": "InternalError", "message": "The run failed unexpectedly. The server's log has the reason."}
+
+
+def _keep(drafts: dict[str, str], payload: Any, node: str) -> None:
+    """Collect what a person sees of an answer while it is written."""
+    message, metadata = payload
+    if isinstance(message, AIMessageChunk) and message.id and metadata.get("langgraph_node") == node:
+        drafts[message.id] = drafts.get(message.id, "") + message.text

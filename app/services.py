@@ -1,0 +1,152 @@
+"""What a process of the API holds open, composed in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+from app.agents import Agent, Agents, register
+from app.run import Runs
+from app.runner import Runner
+from app.threads import Threads
+from core.database import Pool, migrate, open_pool
+from core.index import VectorIndex
+from core.settings import Settings
+from graphs.rag import rag_graph
+from ingest.blobs import BlobStore, open_blobs
+from ingest.collection import Collections
+from ingest.document import Documents
+from ingest.load import open_loader
+from ingest.pipeline import Pipeline
+from ingest.progress import Progress
+from ingest.worker import Jobs, apply_job_schema, create_job_app, run_worker
+from models.chat import create_chat
+from models.embedder import Embedder, open_embedder
+from models.lexical import LexicalEncoder
+from tools.search import Search
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that a request handler may use."""
+
+    settings: Settings
+    pool: Pool
+    index: VectorIndex
+    embedder: Embedder
+    blobs: BlobStore
+    collections: Collections
+    documents: Documents
+    jobs: Jobs
+    worker: asyncio.Task[None]
+    search: Search
+    agents: Agents
+    threads: Threads
+    runs: Runs
+    runner: Runner
+
+
+async def prepare_database(pool: Pool) -> None:
+    """Bring every table that the platform uses into being: ours, the checkpointer's and the job engine's."""
+    await migrate(pool)
+    await apply_job_schema(pool)
+    await create_saver(pool).setup()
+
+
+def create_saver(pool: Pool) -> AsyncPostgresSaver:
+    """The checkpointer on our own pool, which loads nothing from a checkpoint but plain values and messages."""
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+    return AsyncPostgresSaver(pool, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+
+
+@asynccontextmanager
+async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[VectorIndex]:
+    """The index of the running embedder: Qdrant at QDRANT__URL, or Qdrant Edge in this process."""
+    if settings.qdrant.url is not None:
+        from core.qdrant import open_qdrant_index
+
+        async with open_qdrant_index(
+            settings.qdrant, embedder=embedder.name, revision=embedder.revision, dimension=embedder.dimension
+        ) as index:
+            yield index
+        return
+    from core.edge import open_edge_index
+
+    async with open_edge_index(settings.data_dir / "qdrant", dimension=embedder.dimension) as edge:
+        yield edge
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open what the API needs; close it in reverse order.
+
+    Raises:
+        Unavailable: a part does not answer.
+        InvalidInput: a setting does not fit.
+    """
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings.database))
+        await prepare_database(pool)
+        embedder = await stack.enter_async_context(open_embedder(settings.embedding))
+        index = await stack.enter_async_context(open_index(settings, embedder))
+        loader = await stack.enter_async_context(
+            open_loader(timeout_s=settings.ingest.load_timeout_s, memory_mb=settings.ingest.load_memory_mb)
+        )
+        lexical = LexicalEncoder()
+        blobs = open_blobs(settings)
+        progress = Progress(pool)
+        pipeline = Pipeline(
+            progress=progress,
+            blobs=blobs,
+            loader=loader,
+            embedder=embedder,
+            lexical=lexical,
+            index=index,
+            chunk_tokens=settings.ingest.chunk_tokens,
+        )
+        job_app = create_job_app(pipeline, progress)
+        await stack.enter_async_context(job_app.open_async(pool))
+        worker = await stack.enter_async_context(
+            run_worker(job_app, pool, concurrency=settings.ingest.concurrency)
+        )
+        search = Search(pool, index, embedder, lexical, candidates=settings.retrieval.candidates)
+        saver = create_saver(pool)
+        agents = Agents({"rag": rag_agent(search, saver, settings)})
+        await register(pool, agents)
+        collections, runs = Collections(pool, embedder), Runs(pool)
+        runner = Runner(pool, runs, agents, collections)
+        await stack.enter_async_context(runner.keep())
+        yield Services(
+            settings=settings,
+            pool=pool,
+            index=index,
+            embedder=embedder,
+            blobs=blobs,
+            collections=collections,
+            documents=Documents(pool),
+            jobs=Jobs(job_app),
+            worker=worker,
+            search=search,
+            agents=agents,
+            threads=Threads(pool, saver),
+            runs=runs,
+            runner=runner,
+        )
+
+
+def rag_agent(search: Search, saver: AsyncPostgresSaver, settings: Settings) -> Agent:
+    """The ``rag`` graph as an assistant."""
+    graph = rag_graph(search, create_chat(settings.chat), settings.retrieval)
+    return Agent(
+        graph_id="rag",
+        name="rag",
+        description="Answers questions from the documents, with citations.",
+        graph=graph.compile(checkpointer=saver, name="rag"),
+        draft_node="generate",
+        answer_node="verify",
+    )

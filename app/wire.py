@@ -1,0 +1,69 @@
+"""JSON as the Agent Server protocol has it: messages, states, threads and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from langchain_core.messages import BaseMessage
+from langgraph.types import StateSnapshot
+from pydantic import BaseModel
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON; messages become dicts, what has no JSON form becomes its text."""
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON types only."""
+    return orjson.loads(to_json(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseMessage | BaseModel):
+        return value.model_dump()
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return str(value)
+
+
+def checkpoint_of(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The protocol's checkpoint from a LangGraph config."""
+    if not config or "checkpoint_id" not in config.get("configurable", {}):
+        return None
+    configurable = config["configurable"]
+    return {
+        "thread_id": configurable.get("thread_id"),
+        "checkpoint_ns": configurable.get("checkpoint_ns", ""),
+        "checkpoint_id": configurable.get("checkpoint_id"),
+        "checkpoint_map": configurable.get("checkpoint_map"),
+    }
+
+
+def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
+    """The protocol's ThreadState."""
+    state = {
+        "values": snapshot.values,
+        "next": list(snapshot.next),
+        "checkpoint": checkpoint_of(snapshot.config),
+        "metadata": snapshot.metadata,
+        "created_at": snapshot.created_at,
+        "parent_checkpoint": checkpoint_of(snapshot.parent_config),
+        "tasks": [
+            {
+                "id": task.id,
+                "name": task.name,
+                "error": str(task.error) if task.error else None,
+                "interrupts": [{"value": item.value, "id": item.id} for item in task.interrupts],
+                "checkpoint": checkpoint_of(task.state) if isinstance(task.state, dict) else None,
+                "state": None,
+            }
+            for task in snapshot.tasks
+        ],
+        "interrupts": [{"value": item.value, "id": item.id} for item in snapshot.interrupts],
+    }
+    return dict(plain(state))

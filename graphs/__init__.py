@@ -1,0 +1,1 @@
+"""What the agents do: graphs of nodes around pure decisions, with their prompts."""

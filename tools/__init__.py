@@ -1,0 +1,1 @@
+"""What agents may call, and what the API offers beside them: search over the documents."""
