@@ -20,7 +20,8 @@ NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 class Agent:
     """A graph that people can talk to.
 
-    ``draft_node`` is the node whose tokens a person sees, ``answer_node`` the one in whose name a stopped answer is kept.
+    ``draft_node`` is the node whose tokens a person sees, ``answer_node`` the one in whose name a stopped answer is
+    kept.
     """
 
     graph_id: str

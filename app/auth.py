@@ -59,7 +59,9 @@ async def principal_of(request: Request) -> Principal:
         raise Unauthorised("Send your API key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'.")
     principal = await find_principal(services_of(request).pool, key)
     if principal is None:
-        raise Unauthorised("This API key is not known or was revoked. `python -m app keys create NAME` makes a new one.")
+        raise Unauthorised(
+            "This API key is not known or was revoked. `python -m app keys create NAME` makes a new one."
+        )
     return principal
 
 

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 0.5
 PAGE = 500
+LAST_SEQ = 2**31 - 1
 
 
 class Event(NamedTuple):
@@ -74,12 +75,14 @@ class RunLog:
         place = max(0, after + 1 - self._first_seq)
         while True:
             async with self._news:
-                await self._news.wait_for(lambda: len(self._shown) > place or self._closed)
-            if place >= len(self._shown):
+                while len(self._shown) <= place and not self._closed:
+                    await self._news.wait()
+            fresh = self._shown[place:]
+            if not fresh:
                 return
-            for event in self._shown[place:]:
-                place += 1
+            for event in fresh:
                 yield event
+            place += len(fresh)
 
     @property
     def first_seq(self) -> int:
@@ -121,13 +124,14 @@ async def last_seq(pool: Pool, run_id: UUID) -> int:
     return int(row["seq"]) if row else 0
 
 
-async def stored_events(pool: Pool, run_id: UUID, after: int) -> AsyncIterator[Event]:
-    """The stored events after ``after`` that are there now."""
+async def stored_events(pool: Pool, run_id: UUID, after: int, before: int = LAST_SEQ) -> AsyncIterator[Event]:
+    """The stored events after ``after`` and before ``before`` that are there now."""
     while True:
         async with pool.connection() as connection:
             cursor = await connection.execute(
-                "SELECT seq, event, data FROM run_events WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT %s",
-                (run_id, after, PAGE),
+                "SELECT seq, event, data FROM run_events WHERE run_id = %s AND seq > %s AND seq < %s "
+                "ORDER BY seq LIMIT %s",
+                (run_id, after, before, PAGE),
             )
             rows = await cursor.fetchall()
         for row in rows:

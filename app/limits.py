@@ -61,7 +61,9 @@ def check_text(text: str, what: str, limit: int) -> str:
         InvalidInput: it is blank, or holds control characters.
     """
     if len(text) > limit:
-        raise TooLarge(f"{what} has {len(text):,} characters; at most {limit:,} are possible (API__MAX_QUESTION_CHARS).")
+        raise TooLarge(
+            f"{what} has {len(text):,} characters; at most {limit:,} are possible (API__MAX_QUESTION_CHARS)."
+        )
     if not text.strip():
         raise InvalidInput(f"{what} is empty. Write what you want to know.")
     strange = next((char for char in text if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\r\t"), None)

@@ -48,8 +48,8 @@ def problem(request: Request, status: int, code: str, title: str, detail: str) -
         message=detail,
         instance=request.url.path,
     )
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None  # noqa: PLR2004
-    if status == 503:  # noqa: PLR2004
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    if status == 503:
         headers = {"Retry-After": "5"}
     return JSONResponse(body.model_dump(), status, headers, MEDIA_TYPE)
 
@@ -62,9 +62,9 @@ async def _platform(request: Request, error: Exception) -> JSONResponse:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for it alone)
     detail = str(error.detail)
-    if error.status_code == 404 and detail == "Not Found":  # noqa: PLR2004
+    if error.status_code == 404 and detail == "Not Found":
         detail = f"There is no route {request.url.path!r}. /docs lists all routes."
-    if error.status_code == 405:  # noqa: PLR2004
+    if error.status_code == 405:
         detail = f"{request.method} is not possible on {request.url.path!r}. /docs lists all routes."
     return problem(request, error.status_code, f"http-{error.status_code}", "The request failed", detail)
 
@@ -77,7 +77,11 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
 async def _database(request: Request, error: Exception) -> JSONResponse:
     logger.warning("the database did not answer: %s", type(error).__name__)
     return problem(
-        request, 503, "unavailable", "A part of the platform is not available", "The database does not answer. Try again."
+        request,
+        503,
+        "unavailable",
+        "A part of the platform is not available",
+        "The database does not answer. Try again.",
     )
 
 

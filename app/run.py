@@ -118,10 +118,13 @@ class Runs:
             raise NotFound(f"There is no run {str(run)!r} on this thread.")
         return rows[0]
 
-    async def list(self, principal: Principal, thread: UUID, *, status: str | None, limit: int) -> list[Run]:
+    async def of_thread(self, principal: Principal, thread: UUID, *, status: str | None, limit: int) -> list[Run]:
         """The thread's runs, newest first."""
         return await self._select(
-            "r.thread_id = %s AND (%s::text IS NULL OR r.status = %s)", (thread, status, status), principal, limit
+            "r.thread_id = %s AND (%s::text IS NULL OR r.status = %s)",
+            (thread, status, status),
+            principal,
+            limit,
         )
 
     async def start(self, run: UUID) -> None:
@@ -175,9 +178,7 @@ class Runs:
                     (thread_status, row["thread_id"]),
                 )
 
-    async def _select(
-        self, condition: str, values: tuple[object, ...], principal: Principal, limit: int
-    ) -> list[Run]:
+    async def _select(self, condition: str, values: tuple[object, ...], principal: Principal, limit: int) -> list[Run]:
         query = (
             f"{SELECT} WHERE {condition} AND t.tenant_id = %s AND t.principal_id = %s "
             "ORDER BY r.created_at DESC LIMIT %s"

@@ -45,7 +45,12 @@ class Runner:
         self._stopping = False
 
     async def start(
-        self, principal: Principal, thread: UUID, agent: Agent, kwargs: Mapping[str, Any], metadata: Mapping[str, Any]
+        self,
+        principal: Principal,
+        thread: UUID,
+        agent: Agent,
+        kwargs: Mapping[str, Any],
+        metadata: Mapping[str, Any],
     ) -> Run:
         """Admit a run and begin to execute it.
 
@@ -76,34 +81,30 @@ class Runner:
 
     async def follow(self, run: Run, after: int = 0) -> AsyncIterator[Event]:
         """The run's events after ``after``, to its end, wherever it is executed."""
-        log = self._logs.get(run.id)
-        while log is None:
+        while (log := self._logs.get(run.id)) is None:
+            ended = await self._has_ended(run)
             async for event in stored_events(self._pool, run.id, after):
                 after = event.seq
                 yield event
-            status = (await self._runs.get(run.principal, run.thread_id, run.id)).status
-            if status in TERMINAL:
-                async for event in stored_events(self._pool, run.id, after):
-                    yield event
+            if ended:
                 return
             await asyncio.sleep(POLL_S)
-            log = self._logs.get(run.id)
-        if after + 1 < log.first_seq:
-            async for event in stored_events(self._pool, run.id, after):
-                if event.seq >= log.first_seq:
-                    break
-                after = event.seq
-                yield event
+        async for event in stored_events(self._pool, run.id, after, before=log.first_seq):
+            after = event.seq
+            yield event
         async for event in log.follow(after):
             yield event
+
+    async def _has_ended(self, run: Run) -> bool:
+        return (await self._runs.get(run.principal, run.thread_id, run.id)).status in TERMINAL
 
     async def wait(self, run: Run) -> Run:
         """The run when it has ended."""
         async for _ in self.follow(run):
             pass
-        while (run := await self._runs.get(run.principal, run.thread_id, run.id)).status not in TERMINAL:
+        while not await self._has_ended(run):  # noqa: ASYNC110 (the end may come from another process)
             await asyncio.sleep(POLL_S / 10)
-        return run
+        return await self._runs.get(run.principal, run.thread_id, run.id)
 
     async def cancel(self, run: Run) -> None:
         """Stop the run; what it has written of its answer stays in the thread."""
@@ -129,7 +130,7 @@ class Runner:
                 raise
             status = "interrupted"
             await self._keep_drafts(run, drafts)
-        except Exception as failure:  # noqa: BLE001 (whatever a graph raises ends its run, never the process)
+        except Exception as failure:
             status, error = "error", as_error(failure)
             if not isinstance(failure, PlatformError):
                 logger.exception("run %s failed", run.id)
@@ -186,15 +187,13 @@ class Runner:
         names = run.kwargs.get("collections")
         if names is None:
             return run.principal.scope
-        return Scope(
-            tenant=run.principal.tenant, collections=await self._collections.ids(run.principal.tenant, names)
-        )
+        return Scope(tenant=run.principal.tenant, collections=await self._collections.ids(run.principal.tenant, names))
 
     async def _keep_drafts(self, run: Run, drafts: Mapping[str, str]) -> None:
         agent = self._agents.get(str(run.assistant_id))
         messages = [
-            AIMessage(text, id=id, additional_kwargs={"citations": [], "stopped": True})
-            for id, text in drafts.items()
+            AIMessage(text, id=message_id, additional_kwargs={"citations": [], "stopped": True})
+            for message_id, text in drafts.items()
             if text
         ]
         if messages:
@@ -237,7 +236,10 @@ def as_error(failure: Exception) -> dict[str, Any]:
     """A failure as the ``error`` event has it; what we did not foresee keeps its text to the log."""
     if isinstance(failure, PlatformError):
         return {"error": type(failure).__name__, "message": str(failure)}
-    return {"error": "InternalError", "message": "The run failed unexpectedly. The server's log has the reason."}
+    return {
+        "error": "InternalError",
+        "message": "The run failed unexpectedly. The server's log has the reason.",
+    }
 
 
 def _keep(drafts: dict[str, str], payload: Any, node: str) -> None:

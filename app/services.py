@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from ingest.load import open_loader
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from app.agents import Agent, Agents, register
@@ -20,7 +21,6 @@ from graphs.rag import rag_graph
 from ingest.blobs import BlobStore, open_blobs
 from ingest.collection import Collections
 from ingest.document import Documents
-from ingest.load import open_loader
 from ingest.pipeline import Pipeline
 from ingest.progress import Progress
 from ingest.worker import Jobs, apply_job_schema, create_job_app, run_worker
@@ -111,9 +111,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         job_app = create_job_app(pipeline, progress)
         await stack.enter_async_context(job_app.open_async(pool))
-        worker = await stack.enter_async_context(
-            run_worker(job_app, pool, concurrency=settings.ingest.concurrency)
-        )
+        worker = await stack.enter_async_context(run_worker(job_app, pool, concurrency=settings.ingest.concurrency))
         search = Search(pool, index, embedder, lexical, candidates=settings.retrieval.candidates)
         saver = create_saver(pool)
         agents = Agents({"rag": rag_agent(search, saver, settings)})

@@ -11,9 +11,9 @@ HEARTBEAT_S = 15.0
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def sse(event: str, data: str, id: int | None = None) -> bytes:
+def sse(event: str, data: str, seq: int | None = None) -> bytes:
     """A frame; ``data`` must be one line."""
-    lines = [f"event: {event}", f"data: {data}"] + ([] if id is None else [f"id: {id}"])
+    lines = [f"event: {event}", f"data: {data}"] + ([] if seq is None else [f"id: {seq}"])
     return ("\n".join(lines) + "\n\n").encode()
 
 

@@ -108,7 +108,5 @@ class Threads:
             f"ORDER BY {order} LIMIT %s OFFSET %s"
         )
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                query.encode(), [*values, principal.tenant, principal.id, limit, offset]
-            )
+            cursor = await connection.execute(query.encode(), [*values, principal.tenant, principal.id, limit, offset])
             return [dict(row) for row in await cursor.fetchall()]

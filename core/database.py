@@ -52,9 +52,7 @@ async def open_pool(settings: DatabaseSettings) -> AsyncIterator[Pool]:
         await pool.open(wait=True, timeout=10)
     except PoolTimeout as error:
         await pool.close()
-        raise Unavailable(
-            "PostgreSQL does not answer. Check DATABASE__URL and that the server is running."
-        ) from error
+        raise Unavailable("PostgreSQL does not answer. Check DATABASE__URL and that the server is running.") from error
     try:
         yield pool
     finally:
@@ -87,7 +85,7 @@ async def migrate(pool: Pool, folder: Path = MIGRATIONS) -> list[str]:
             fresh = [name for name in files if name not in applied]
             for name in fresh:
                 async with connection.transaction():
-                    await connection.execute(files[name].read_bytes())
+                    await connection.execute(files[name].read_bytes(), prepare=False)  # many statements at once
                     await connection.execute("INSERT INTO migrations (name) VALUES (%s)", (name,))
             return fresh
         finally:

@@ -9,7 +9,15 @@ import structlog
 
 from core.settings import LogSettings
 
-NOISY = ("httpx", "httpcore", "openai", "sentence_transformers", "procrastinate", "uvicorn.access", "langsmith")
+NOISY = (
+    "httpx",
+    "httpcore",
+    "openai",
+    "sentence_transformers",
+    "procrastinate",
+    "uvicorn.access",
+    "langsmith",
+)
 """Libraries that would write requests, texts or every job into the log."""
 
 

@@ -46,7 +46,7 @@ class Verifier:
         self._buffer += piece
         spans = sentences(self._buffer)
         # The last sentence may still grow, and a mark behind a full stop belongs to the sentence before it.
-        return self._take(spans[:-2]) if len(spans) > 2 else ""  # noqa: PLR2004
+        return self._take(spans[:-2]) if len(spans) > 2 else ""
 
     def finish(self) -> str:
         """End the draft; return the rest of the verified answer, which is the refusal when nothing was supported."""

@@ -62,40 +62,48 @@ class RagState(RagOutput):
     draft_id: str | None
 
 
-def rag_graph(
-    search: Search, chat: BaseChatModel, settings: RetrievalSettings
-) -> StateGraph[RagState, RunContext, RagInput, RagOutput]:
-    """The graph, not yet compiled."""
-    answer_prompt, rewrite_prompt = read_prompt("answer"), read_prompt("contextualise")
+class RagNodes:
+    """The nodes of the graph, around what they work with."""
 
-    async def contextualise(state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    def __init__(self, search: Search, chat: BaseChatModel, settings: RetrievalSettings) -> None:
+        self._search = search
+        self._chat = chat
+        self._settings = settings
+        self._answer_prompt = read_prompt("answer")
+        self._rewrite_prompt = read_prompt("contextualise")
+
+    async def contextualise(self, state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        """Make the question understandable without the conversation; skipped when there is none."""
         question, history = split_question(state["messages"])
         fresh: dict[str, Any] = {"question": question, "citations": [], "passages": [], "draft": "", "draft_id": None}
         if not history:
             return fresh
         with step(runtime.stream_writer, "contextualise") as detail:
-            prompt = rewrite_messages(rewrite_prompt, question, history)
-            reply = await _ask(chat.with_config(tags=[NO_STREAM]), prompt)
-            rewrite = reply.text.strip()
+            prompt = rewrite_messages(self._rewrite_prompt, question, history)
+            rewrite = (await _ask(self._chat.with_config(tags=[NO_STREAM]), prompt)).text.strip()
             if usable_rewrite(rewrite, question, history):
                 fresh["question"] = rewrite
             detail["question"] = fresh["question"]
         return fresh
 
-    async def retrieve(state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    async def retrieve(self, state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        """Find the passages that may hold the answer."""
+        question = state["question"]
         with step(runtime.stream_writer, "retrieve") as detail:
-            hits = await _search(search, state["question"], runtime.context.scope, settings.passages)
-            relevant = [hit for hit in hits if is_relevant(hit, state["question"], settings.min_score)]
+            hits = await _search(self._search, question, runtime.context.scope, self._settings.passages)
+            relevant = [hit for hit in hits if is_relevant(hit, question, self._settings.min_score)]
             detail |= {"passages": len(relevant), "documents": sorted({hit.document_name for hit in relevant})}
         return {"passages": [asdict(hit) for hit in relevant]}
 
-    async def generate(state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    async def generate(self, state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        """Let the model answer from the passages, and pass on each sentence as soon as it is verified."""
         hits = [hit_of(passage) for passage in state["passages"]]
         verifier = Verifier(state["question"], hits)
+        prompt = answer_messages(self._answer_prompt, state["question"], hits)
         draft, draft_id = "", None
         with step(runtime.stream_writer, "generate") as detail:
             try:
-                async for chunk in chat.astream(answer_messages(answer_prompt, state["question"], hits)):
+                async for chunk in self._chat.astream(prompt):
                     draft += chunk.text
                     draft_id = draft_id or chunk.id
                     if chunk.usage_metadata:
@@ -108,7 +116,8 @@ def rag_graph(
         runtime.stream_writer({"type": "answer", "text": verifier.finish()})
         return {"draft": draft, "draft_id": draft_id}
 
-    async def check(state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    async def verify(self, state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        """Keep the sentences that the passages support, with their quotes."""
         with step(runtime.stream_writer, "verify") as detail:
             hits = [hit_of(passage) for passage in state["passages"]]
             answer = verify(state["draft"], state["question"], hits)
@@ -116,18 +125,25 @@ def rag_graph(
             detail |= {"citations": len(citations), "dropped": answer.dropped}
         return reply_of(answer.text, citations, state["draft_id"])
 
-    async def refuse(_state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+    async def refuse(self, state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:  # noqa: ARG002
+        """Say that nothing was found, and cite nothing."""
         runtime.stream_writer({"type": "answer", "text": NOTHING_FOUND})
         return reply_of(NOTHING_FOUND, [], None)
 
+
+def rag_graph(
+    search: Search, chat: BaseChatModel, settings: RetrievalSettings
+) -> StateGraph[RagState, RunContext, RagInput, RagOutput]:
+    """The graph, not yet compiled."""
+    nodes = RagNodes(search, chat, settings)
     graph: StateGraph[RagState, RunContext, RagInput, RagOutput] = StateGraph(
         RagState, context_schema=RunContext, input_schema=RagInput, output_schema=RagOutput
     )
-    graph.add_node("contextualise", contextualise)
-    graph.add_node("retrieve", retrieve)
-    graph.add_node("generate", generate)
-    graph.add_node("verify", check)
-    graph.add_node("refuse", refuse)
+    graph.add_node("contextualise", nodes.contextualise)
+    graph.add_node("retrieve", nodes.retrieve)
+    graph.add_node("generate", nodes.generate)
+    graph.add_node("verify", nodes.verify)
+    graph.add_node("refuse", nodes.refuse)
     graph.add_edge(START, "contextualise")
     graph.add_edge("contextualise", "retrieve")
     graph.add_conditional_edges("retrieve", after_retrieval)
@@ -178,9 +194,7 @@ def usage_event(usage: UsageMetadata) -> dict[str, Any]:
 
 def wire_citation(citation: Citation) -> dict[str, Any]:
     """A citation as the state and the wire hold it: plain JSON."""
-    return {
-        key: str(value) if isinstance(value, UUID) else value for key, value in asdict(citation).items()
-    }
+    return {key: str(value) if isinstance(value, UUID) else value for key, value in asdict(citation).items()}
 
 
 def reply_of(text: str, citations: list[dict[str, Any]], message_id: str | None) -> dict[str, Any]:

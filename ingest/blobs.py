@@ -112,7 +112,7 @@ def open_blobs(settings: Settings) -> FsspecBlobs:
 
     url = settings.blobs.url or (settings.data_dir / "blobs").absolute().as_uri()
     try:
-        filesystem, root = fsspec.url_to_fs(url)
+        filesystem, root = fsspec.url_to_fs(url)  # type: ignore[no-untyped-call]
     except (ValueError, ImportError) as error:
         raise InvalidInput(f"BLOBS__URL: {error}") from error
     return FsspecBlobs(filesystem, root)

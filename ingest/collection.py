@@ -67,12 +67,12 @@ class Collections:
         """
         if name == DEFAULT:
             await self._insert(tenant, name)
-        for collection in await self.list(tenant):
+        for collection in await self.all(tenant):
             if collection.name == name:
                 return collection
         raise NotFound(f"There is no collection {name!r}. Create it with POST /collections.")
 
-    async def list(self, tenant: TenantId) -> list[Collection]:
+    async def all(self, tenant: TenantId) -> list[Collection]:
         """All collections of a tenant, by name."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
@@ -114,6 +114,13 @@ class Collections:
             cursor = await connection.execute(
                 "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker) "
                 "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (tenant_id, name) DO NOTHING",
-                (tenant, name, self._embedder.name, self._embedder.revision, self._embedder.dimension, CHUNKER),
+                (
+                    tenant,
+                    name,
+                    self._embedder.name,
+                    self._embedder.revision,
+                    self._embedder.dimension,
+                    CHUNKER,
+                ),
             )
         return cursor.rowcount == 1

@@ -61,7 +61,15 @@ class Documents:
         cursor = await connection.execute(
             "INSERT INTO documents (tenant_id, collection_id, sha256, name, media_type, size, metadata) "
             "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id",
-            (tenant, collection, upload.sha256, upload.name, upload.media_type, upload.size, Jsonb(upload.metadata)),
+            (
+                tenant,
+                collection,
+                upload.sha256,
+                upload.name,
+                upload.media_type,
+                upload.size,
+                Jsonb(upload.metadata),
+            ),
         )
         created = await cursor.fetchone() is not None
         cursor = await connection.execute(
@@ -85,14 +93,15 @@ class Documents:
         """
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                f"{SELECT} WHERE d.tenant_id = %s AND d.id = %s AND d.status <> 'deleting'", (tenant, document)
+                f"{SELECT} WHERE d.tenant_id = %s AND d.id = %s AND d.status <> 'deleting'",
+                (tenant, document),
             )
             row = await cursor.fetchone()
         if row is None:
             raise NotFound(f"There is no document {str(document)!r}. GET /documents lists those that you may read.")
         return _document(row)
 
-    async def list(
+    async def select(
         self,
         tenant: TenantId,
         *,

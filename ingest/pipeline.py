@@ -26,7 +26,7 @@ BATCH = 32
 
 
 class Pipeline:
-    """Carries documents along the write path. Each step can be repeated: an attempt goes on where the last one broke."""
+    """Carries documents along the write path. An attempt goes on where the last one broke."""
 
     def __init__(
         self,
@@ -126,6 +126,7 @@ class Pipeline:
     ) -> None:
         """Store the points, then the rows: a row says that the point is there."""
         await self._progress.advance(claim, DocumentStatus.EMBEDDING, done=done, total=total)
+        lexical = await asyncio.to_thread(self._lexical.encode_documents, [chunk.embedded_text for chunk in chunks])
         await self._index.upsert(
             [
                 Point(
@@ -135,9 +136,9 @@ class Pipeline:
                     document=document.id,
                     generation=document.generation,
                     dense=vector,
-                    lexical=self._lexical.document(chunk.embedded_text),
+                    lexical=terms,
                 )
-                for chunk, vector in zip(chunks, vectors, strict=True)
+                for chunk, vector, terms in zip(chunks, vectors, lexical, strict=True)
             ]
         )
         await self._progress.save_chunks(chunks)

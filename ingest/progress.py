@@ -13,7 +13,7 @@ from core.domain import Chunk, ChunkId, Document, DocumentId, DocumentStatus, Lo
 from ingest.document import SELECT, chunk_values
 
 
-class Superseded(Exception):  # noqa: N818 (an outcome, not an error)
+class Superseded(Exception):
     """The document was deleted or replaced while it was worked on."""
 
 
@@ -98,9 +98,7 @@ class Progress:
         Raises:
             Superseded: the document is no longer wanted.
         """
-        await self._update(
-            claim, "status = 'indexed', chunks = %s, done = %s, total = %s", (chunks, chunks, chunks)
-        )
+        await self._update(claim, "status = 'indexed', chunks = %s, done = %s, total = %s", (chunks, chunks, chunks))
 
     async def fail(self, document: DocumentId, reason: str) -> None:
         """Record why the document could not be ingested; it stays, with its bytes, to be retried or deleted."""

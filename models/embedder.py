@@ -66,7 +66,13 @@ class SentenceTransformersEmbedder:
     """
 
     def __init__(
-        self, documents: SentenceTransformer, queries: SentenceTransformer, *, name: str, revision: str, batch: int
+        self,
+        documents: SentenceTransformer,
+        queries: SentenceTransformer,
+        *,
+        name: str,
+        revision: str,
+        batch: int,
     ) -> None:
         self._documents = documents
         self._queries = queries
@@ -118,9 +124,7 @@ class SentenceTransformersEmbedder:
 
     async def embed_query(self, text: str) -> NDArray[np.float32]:
         """The vector of a question, of shape (dimension,)."""
-        encode = functools.partial(
-            self._queries.encode_query, text, normalize_embeddings=True, show_progress_bar=False
-        )
+        encode = functools.partial(self._queries.encode_query, text, normalize_embeddings=True, show_progress_bar=False)
         return await self._run(self._query_thread, encode)
 
     async def _run(self, thread: ThreadPoolExecutor, encode: Callable[[], object]) -> NDArray[np.float32]:
@@ -201,7 +205,7 @@ def _has_bfloat16() -> bool:
     import torch
 
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
     return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Search:
         moments = [time.perf_counter()]
         query = IndexQuery(
             dense=None if mode == "lexical" else await self._embedder.embed_query(text),
-            lexical=None if mode == "dense" else self._lexical.query(text),
+            lexical=None if mode == "dense" else self._lexical.encode_query(text),
             limit=max(self._candidates, limit),
         )
         moments.append(time.perf_counter())
@@ -57,7 +58,7 @@ class Search:
         moments.append(time.perf_counter())
         hits = await self._fetch(fuse(ranking)[: limit + SPARE], scope)
         moments.append(time.perf_counter())
-        spans = [round((end - start) * 1000, 2) for start, end in zip(moments, moments[1:], strict=False)]
+        spans = [round((end - start) * 1000, 2) for start, end in itertools.pairwise(moments)]
         timings = dict(zip(("embed", "index", "fetch"), spans, strict=True)) | {"total": round(sum(spans), 2)}
         return SearchResult(hits[:limit], timings)
 
@@ -71,16 +72,16 @@ class Search:
                 "JOIN documents d ON d.id = ch.document_id "
                 "WHERE ch.id = ANY(%s) AND d.tenant_id = %s AND d.status = 'indexed' "
                 "AND (%s::uuid[] IS NULL OR d.collection_id = ANY(%s))",
-                ([id for id, _ in matches], scope.tenant, collections, collections),
+                ([chunk for chunk, _ in matches], scope.tenant, collections, collections),
             )
             rows = {row["id"]: row for row in await cursor.fetchall()}
         return [
             Hit(
-                chunk=chunk_of(rows[id]),
-                document_name=rows[id]["document_name"],
-                collection=rows[id]["collection_id"],
+                chunk=chunk_of(rows[chunk]),
+                document_name=rows[chunk]["document_name"],
+                collection=rows[chunk]["collection_id"],
                 scores=scores,
             )
-            for id, scores in matches
-            if id in rows
+            for chunk, scores in matches
+            if chunk in rows
         ]

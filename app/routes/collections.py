@@ -15,7 +15,7 @@ router = APIRouter(tags=["collections"])
 async def list_collections(principal: Caller, services: Using) -> CollectionList:
     """All collections of the tenant."""
     await services.collections.get(principal.tenant, DEFAULT)
-    collections = await services.collections.list(principal.tenant)
+    collections = await services.collections.all(principal.tenant)
     return CollectionList(collections=[wire(collection) for collection in collections])
 
 

@@ -8,7 +8,8 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, BinaryIO
+from io import BufferedIOBase
+from typing import Annotated, Any, BinaryIO, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -120,7 +121,7 @@ async def describe(file: UploadFile, metadata: dict[str, Any]) -> Upload:
 def digest_of(file: BinaryIO) -> tuple[str, int]:
     """SHA-256 and size of a file, which is then at its start again."""
     file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.file_digest(cast(BufferedIOBase, file), "sha256").hexdigest()
     size = file.tell()
     file.seek(0)
     return digest, size
@@ -163,7 +164,7 @@ async def list_documents(
     cursor: str | None = None,
 ) -> DocumentList:
     """Documents, newest first."""
-    documents = await services.documents.list(
+    documents = await services.documents.select(
         principal.tenant,
         collection=collection,
         status=status,
@@ -191,8 +192,8 @@ def read_cursor(cursor: str) -> tuple[datetime, DocumentId]:
         InvalidInput: it was not made by us.
     """
     try:
-        moment, _, id = urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        return datetime.fromisoformat(moment), DocumentId(UUID(id))
+        moment, _, document = urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        return datetime.fromisoformat(moment), DocumentId(UUID(document))
     except ValueError as error:
         raise InvalidInput("The cursor is not one of ours. Pass 'next_cursor' of the page before.") from error
 
@@ -252,9 +253,7 @@ async def list_chunks(
     cursor: Annotated[int, Query(ge=0, description="ordinal of the first chunk")] = 0,
 ) -> ChunkList:
     """The chunks of a document in reading order."""
-    chunks = await services.documents.chunks(
-        principal.tenant, DocumentId(document_id), first=cursor, limit=limit + 1
-    )
+    chunks = await services.documents.chunks(principal.tenant, DocumentId(document_id), first=cursor, limit=limit + 1)
     following = str(chunks[limit].ordinal) if len(chunks) > limit else None
     return ChunkList(chunks=[wire_chunk(chunk) for chunk in chunks[:limit]], next_cursor=following)
 
@@ -298,9 +297,7 @@ async def read_content(document_id: UUID, principal: Caller, services: Using) ->
 def wire(document: Document) -> DocumentOut:
     """A document as it goes over the wire."""
     names = DocumentOut.model_fields.keys() - {"collection"}
-    return DocumentOut(
-        collection=document.collection_name, **{name: getattr(document, name) for name in names}
-    )
+    return DocumentOut(collection=document.collection_name, **{name: getattr(document, name) for name in names})
 
 
 def wire_chunk(chunk: Chunk) -> ChunkOut:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from app.auth import Caller, Using
@@ -99,9 +98,7 @@ async def complete(body: ChatCompletionRequest, principal: Caller, services: Usi
 async def start(body: ChatCompletionRequest, principal: Principal, services: Services) -> Run:
     """Begin a run on a thread of its own."""
     agent = services.agents.get(body.model)
-    conversation = [
-        message.model_dump() for message in body.messages if message.role not in ("system", "developer")
-    ]
+    conversation = [message.model_dump() for message in body.messages if message.role not in ("system", "developer")]
     kwargs = {
         "input": check_input({"messages": conversation}, services.settings.api.max_question_chars),
         "stream_mode": ["custom", "values"],
@@ -137,9 +134,7 @@ async def parts(services: Services, run: Run) -> AsyncIterator[tuple[str, Any]]:
         await services.threads.delete(run.principal, run.thread_id)
 
 
-async def stream(
-    services: Services, run: Run, identity: dict[str, Any], *, usage: bool
-) -> AsyncIterator[bytes]:
+async def stream(services: Services, run: Run, identity: dict[str, Any], *, usage: bool) -> AsyncIterator[bytes]:
     """The answer as chunks of the original API, sentence by sentence as each is verified."""
 
     def frame(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:

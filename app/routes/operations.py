@@ -41,6 +41,11 @@ async def info() -> dict[str, Any]:
     return {
         "version": "0.1.0",
         "langgraph_py_version": version("langgraph"),
-        "flags": {"assistants": True, "crons": False, "langsmith": False, "langsmith_tracing_replicas": False},
+        "flags": {
+            "assistants": True,
+            "crons": False,
+            "langsmith": False,
+            "langsmith_tracing_replicas": False,
+        },
         "metadata": {"name": "ragstone"},
     }

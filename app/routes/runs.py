@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from langchain_core.messages import convert_to_messages
 from pydantic import BaseModel, Field
@@ -39,7 +39,7 @@ class RunCreate(BaseModel):
 
     assistant_id: str
     input: dict[str, Any] | None = None
-    stream_mode: Mode | list[Mode] = Field(default_factory=lambda: ["values"])
+    stream_mode: Mode | list[Mode] = "values"
     metadata: dict[str, Any] | None = None
     context: RunContextIn | None = None
     config: dict[str, Any] | None = None
@@ -91,7 +91,7 @@ async def start(
     if context.collections is not None:
         await services.collections.ids(principal.tenant, context.collections)
     limit = (body.config or {}).get("recursion_limit", 25)
-    if not isinstance(limit, int) or not 1 <= limit <= 1000:  # noqa: PLR2004
+    if not isinstance(limit, int) or not 1 <= limit <= 1000:
         raise InvalidInput("config.recursion_limit must be a whole number from 1 to 1000.")
     kwargs = {
         "input": check_input(body.input, services.settings.api.max_question_chars),
@@ -116,7 +116,12 @@ def locations(run: Run) -> dict[str, str]:
 
 
 async def frames(
-    request: Request, services: Services, run: Run, *, after: int = 0, cancel: bool = False, drop: bool = False
+    services: Services,
+    run: Run,
+    *,
+    after: int = 0,
+    cancel: bool = False,
+    drop: bool = False,
 ) -> AsyncIterator[bytes]:
     """The run's events as frames; a reader who goes away stops the run only if it asked for that."""
     ended = False
@@ -151,13 +156,11 @@ def answer(run: Run, value: Any) -> Response:
 
 
 @router.post("/threads/{thread_id}/runs/stream", response_class=StreamingResponse)
-async def stream_run(
-    thread_id: UUID, body: RunCreate, request: Request, principal: Caller, services: Using
-) -> Response:
+async def stream_run(thread_id: UUID, body: RunCreate, principal: Caller, services: Using) -> Response:
     """Start a run and stream its events."""
     run = await start(body, principal, services, thread_id, modes(body))
     cancel = body.on_disconnect == "cancel"
-    return event_stream(frames(request, services, run, cancel=cancel), locations(run))
+    return event_stream(frames(services, run, cancel=cancel), locations(run))
 
 
 @router.post("/threads/{thread_id}/runs/wait")
@@ -178,12 +181,12 @@ async def create_run(
 
 
 @router.post("/runs/stream", response_class=StreamingResponse)
-async def stream_alone(body: RunCreate, request: Request, principal: Caller, services: Using) -> Response:
+async def stream_alone(body: RunCreate, principal: Caller, services: Using) -> Response:
     """Stream a run on a thread of its own, which is removed at its end."""
     thread_id = uuid.uuid4()
     body.if_not_exists = "create"
     run = await start(body, principal, services, thread_id, modes(body))
-    return event_stream(frames(request, services, run, drop=body.on_completion != "keep"), locations(run))
+    return event_stream(frames(services, run, drop=body.on_completion != "keep"), locations(run))
 
 
 @router.post("/runs/wait")
@@ -208,7 +211,7 @@ async def list_runs(
 ) -> list[dict[str, Any]]:
     """The thread's runs, newest first."""
     await services.threads.get(principal, thread_id)
-    runs = await services.runs.list(principal, thread_id, status=status, limit=limit)
+    runs = await services.runs.of_thread(principal, thread_id, status=status, limit=limit)
     return [plain(run.wire()) for run in runs]
 
 
@@ -229,7 +232,6 @@ async def join_run(thread_id: UUID, run_id: UUID, principal: Caller, services: U
 async def rejoin_run(
     thread_id: UUID,
     run_id: UUID,
-    request: Request,
     principal: Caller,
     services: Using,
     last_event_id: Annotated[str | None, Header()] = None,
@@ -241,9 +243,7 @@ async def rejoin_run(
         after = max(0, int(last_event_id)) if last_event_id else 0
     except ValueError as error:
         raise InvalidInput("Last-Event-ID must be the id of an event of this run, or -1.") from error
-    return event_stream(
-        frames(request, services, run, after=after, cancel=cancel_on_disconnect), locations(run)
-    )
+    return event_stream(frames(services, run, after=after, cancel=cancel_on_disconnect), locations(run))
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)
@@ -253,9 +253,11 @@ async def cancel_run(
     principal: Caller,
     services: Using,
     wait: bool = False,
-    action: Literal["interrupt"] = "interrupt",
+    action: str = "interrupt",
 ) -> Response:
     """Stop a run; what it has written of its answer stays in the thread."""
+    if action != "interrupt":
+        raise InvalidInput(f"The action {action!r} is not possible; 'interrupt' keeps what was written.")
     run = await services.runs.get(principal, thread_id, run_id)
     await services.runner.cancel(run)
     if wait:

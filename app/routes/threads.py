@@ -81,9 +81,7 @@ async def full(services: Services, principal: Principal, thread_id: UUID) -> dic
 async def create_thread(body: ThreadCreate, principal: Caller, services: Using) -> dict[str, Any]:
     """Make a thread; with ``if_exists="do_nothing"`` an existing one is returned."""
     thread_id = body.thread_id or uuid.uuid4()
-    await services.threads.create(
-        principal, thread_id, body.metadata or {}, if_exists=body.if_exists or "raise"
-    )
+    await services.threads.create(principal, thread_id, body.metadata or {}, if_exists=body.if_exists or "raise")
     return await full(services, principal, thread_id)
 
 
@@ -117,9 +115,7 @@ async def get_thread(thread_id: UUID, principal: Caller, services: Using) -> dic
 
 
 @router.patch("/threads/{thread_id}")
-async def update_thread(
-    thread_id: UUID, body: ThreadPatch, principal: Caller, services: Using
-) -> dict[str, Any]:
+async def update_thread(thread_id: UUID, body: ThreadPatch, principal: Caller, services: Using) -> dict[str, Any]:
     """Merge keys into the thread's metadata."""
     await services.threads.update(principal, thread_id, body.metadata or {})
     return await full(services, principal, thread_id)
@@ -129,7 +125,7 @@ async def update_thread(
 async def delete_thread(thread_id: UUID, principal: Caller, services: Using) -> Response:
     """Stop what runs on the thread and remove all of it."""
     await services.threads.get(principal, thread_id)
-    for run in await services.runs.list(principal, thread_id, status=None, limit=10):
+    for run in await services.runs.of_thread(principal, thread_id, status=None, limit=10):
         if run.status in ("pending", "running"):
             await services.runner.cancel(run)
             await services.runner.wait(run)
@@ -148,9 +144,7 @@ async def get_state(
 
 
 @router.get("/threads/{thread_id}/state/{checkpoint_id}")
-async def get_state_at(
-    thread_id: UUID, checkpoint_id: str, principal: Caller, services: Using
-) -> dict[str, Any]:
+async def get_state_at(thread_id: UUID, checkpoint_id: str, principal: Caller, services: Using) -> dict[str, Any]:
     """The thread's state at one of its checkpoints."""
     graph = await graph_of(services, await services.threads.get(principal, thread_id))
     config = {"configurable": {"thread_id": str(thread_id), "checkpoint_id": checkpoint_id}}
