@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.keys import hash_key
 from app.services import Services
 from core.database import Pool
 from core.domain import Principal, PrincipalId, Role, TenantId
 from core.errors import Forbidden, Unauthorised
-
-
-def key_hash(key: str) -> bytes:
-    """What is stored of a key. A key is 256 random bits, so that one SHA-256 is enough."""
-    return hashlib.sha256(key.encode()).digest()
 
 
 async def find_principal(pool: Pool, key: str) -> Principal | None:
@@ -24,7 +19,7 @@ async def find_principal(pool: Pool, key: str) -> Principal | None:
         cursor = await connection.execute(
             "SELECT p.id, p.tenant_id, p.name, p.role FROM api_keys k JOIN principals p ON p.id = k.principal_id "
             "WHERE k.hash = %s AND k.revoked_at IS NULL",
-            (key_hash(key),),
+            (hash_key(key),),
         )
         row = await cursor.fetchone()
     if row is None:
