@@ -10,7 +10,7 @@ LOCK_VENV := .venv-lock
 .PHONY: help run install install-dev test check bench lock clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/runtime.stamp  ## Install what is missing and start Ragstone
 	@exec $(PY) -m app
@@ -67,7 +67,7 @@ $(VENV)/dev.stamp: requirements-dev.lock
 .PHONY: .venv-usable
 .venv-usable:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null || { \
-	  echo "Ragstone needs Python 3.11 or 3.12, and $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
+	  echo "Ragstone needs Python 3.11 or 3.12, and $(PYTHON) is: $$($(PYTHON) --version 2>&1 | head -n 1)." \
 	    "Install one and name it: make run PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) lacks its venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
