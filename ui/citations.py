@@ -1,0 +1,131 @@
+"""Citations as cards, and the passage that a card opens in its document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import streamlit as st
+
+from app.schemas import CitationOut
+from ui import session
+from ui.client import Api, ApiError
+from ui.markup import passage_html, plain, quote_html
+from ui.panels import shown_errors
+from ui.passage import PageImage, draw_page, split_window, window
+from ui.wording import place_text
+
+NO_CITATIONS = "No source in the documents is cited for this answer."
+
+
+def draw_citations(citations: Sequence[CitationOut], thread_id: str, position: int) -> None:
+    """The cards of the answer at ``position`` of a conversation, or a line that says that it has none."""
+    if not citations:
+        st.caption(f":material/info: {NO_CITATIONS}")
+        return
+    with st.container(key=f"citations-{position}", gap="small"):
+        for citation in citations:
+            _card(citation, thread_id, f"{position}-{citation.n}")
+
+
+def draw_passage(thread_id: str) -> None:
+    """The passage that was opened last, in a drawer beside the conversation, until it is dismissed."""
+    citation = session.passage(thread_id)
+    if citation:
+        drawer = st.dialog(
+            plain(citation.document_name),
+            width="large",
+            position="right",
+            icon=":material/description:",
+            on_dismiss=session.hide_passage,
+        )
+        drawer(_draw_drawer)(citation)
+
+
+def _card(citation: CitationOut, thread_id: str, identity: str) -> None:
+    with st.container(border=True, key=f"card-{identity}", gap="xsmall"):
+        st.markdown(f":primary-badge[{citation.n}] **{plain(citation.document_name)}**")
+        if place := place_text(citation):
+            st.caption(plain(place))
+        st.html(quote_html(citation.quote))
+        st.button(
+            "Open passage",
+            key=f"open-{identity}",
+            icon=":material/find_in_page:",
+            type="tertiary",
+            on_click=session.show_passage,
+            args=(thread_id, citation),
+        )
+
+
+def _draw_drawer(citation: CitationOut) -> None:
+    api = session.api()
+    if place := place_text(citation):
+        st.caption(plain(place))
+    with shown_errors():
+        picture = _page_image(api, citation)
+        if picture is None:
+            _draw_text(api, citation)
+        else:
+            page, text = st.tabs([f"Page {citation.page}", "Text"])
+            with page:
+                _draw_page(picture, citation)
+            with text:
+                _draw_text(api, citation)
+        st.download_button(
+            "Download the original",
+            data=_download(api, citation),
+            file_name=citation.document_name,
+            key="download-original",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def _draw_page(picture: PageImage, citation: CitationOut) -> None:
+    highlighted = (
+        "with the quote highlighted" if picture.located else "the quote was not located on the picture"
+    )
+    st.image(
+        picture.png, alt=f"Page {citation.page} of {citation.document_name}, {highlighted}", width="stretch"
+    )
+    if not picture.located:
+        st.caption(
+            ":material/info: The quote was not located on this picture; it is highlighted under “Text”."
+        )
+
+
+def _draw_text(api: Api, citation: CitationOut) -> None:
+    stretch = api.text(citation.document_id, *window(citation.start, citation.end))
+    st.html(passage_html(*split_window(stretch, citation.start, citation.end)))
+
+
+def _page_image(api: Api, citation: CitationOut) -> PageImage | None:
+    if citation.page is None:
+        return None
+    return _picture((api.url, api.key), citation.document_id, citation.page, citation.quote, _api=api)
+
+
+# What is kept is kept per key, so that nobody is shown what only another person may read.
+@st.cache_data(max_entries=128, ttl=3600, show_spinner="Drawing the page…")
+def _picture(
+    who: tuple[str, str | None], document_id: UUID, page: int, quote: str, *, _api: Api
+) -> PageImage | None:
+    content, media_type = _original(who, document_id, _api=_api)
+    return draw_page(content, page, quote) if media_type == "application/pdf" else None
+
+
+@st.cache_resource(max_entries=4, ttl=600, show_spinner=False)
+def _original(who: tuple[str, str | None], document_id: UUID, *, _api: Api) -> tuple[bytes, str]:
+    del who  # a part of the cache's key, and no more
+    return _api.content(document_id)
+
+
+def _download(api: Api, citation: CitationOut) -> Callable[[], bytes]:
+    def content() -> bytes:
+        try:
+            return api.content(citation.document_id)[0]
+        except ApiError as error:
+            raise RuntimeError(str(error)) from error
+
+    return content

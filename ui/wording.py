@@ -1,0 +1,142 @@
+"""The words for sizes, times and where a document is on its way. Nothing here reads or draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from app.schemas import CitationOut, DocumentOut, Health, Status
+
+Colour = Literal["blue", "green", "red", "gray"]
+
+STATUS_WORDS: dict[Status, str] = {
+    "queued": "Waiting",
+    "loading": "Reading",
+    "chunking": "Dividing into passages",
+    "embedding": "Embedding",
+    "indexed": "Ready",
+    "failed": "Failed",
+    "deleting": "Deleting",
+}
+_COLOURS: dict[Status, Colour] = {"indexed": "green", "failed": "red", "queued": "gray", "deleting": "gray"}
+_ICONS: dict[Status, str] = {
+    "indexed": ":material/check_circle:",
+    "failed": ":material/error:",
+    "queued": ":material/schedule:",
+    "deleting": ":material/delete:",
+}
+_SETTLED: frozenset[Status] = frozenset({"indexed", "failed"})
+_PART_WORDS = {
+    "database": "The database",
+    "index": "The search index",
+    "embedder": "The embedding model",
+    "worker": "The document worker",
+    "chat_model": "The chat model",
+}
+_NEEDED_TO_ANSWER = frozenset(_PART_WORDS) - {"worker"}
+
+
+def status_colour(status: Status) -> Colour:
+    """The colour of a status."""
+    return _COLOURS.get(status, "blue")
+
+
+def status_icon(status: Status) -> str:
+    """The icon of a status, so that colour is not the only sign of it."""
+    return _ICONS.get(status, ":material/progress_activity:")
+
+
+def in_progress(documents: Sequence[DocumentOut]) -> bool:
+    """Whether any of the documents will still change by itself."""
+    return any(document.status not in _SETTLED for document in documents)
+
+
+def progress_of(document: DocumentOut) -> float | None:
+    """How much of a document is embedded, 0 to 1; none when there is nothing to count."""
+    if document.status != "embedding" or not document.total:
+        return None
+    return min(document.done / document.total, 1.0)
+
+
+def progress_text(document: DocumentOut) -> str:
+    """Where a document is, in words."""
+    words = STATUS_WORDS[document.status]
+    if progress_of(document) is not None:
+        return f"{words}: {document.done:,} of {count(document.total, 'passage')}"
+    return words
+
+
+def document_facts(document: DocumentOut, now: datetime | None = None) -> str:
+    """Pages, passages, size and age in one line."""
+    facts = []
+    if document.pages:
+        facts.append(count(document.pages, "page"))
+    if document.chunks:
+        facts.append(count(document.chunks, "passage"))
+    facts.append(size_text(document.size))
+    facts.append(age_text(document.created_at, now or datetime.now(UTC)))
+    return " · ".join(facts)
+
+
+def size_text(size: int) -> str:
+    """A size in bytes as people read it."""
+    if size < 1000:
+        return count(size, "byte")
+    value = float(size)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.5 or unit == "GB":
+            break
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def age_text(then: datetime, now: datetime) -> str:
+    """How long ago something was."""
+    seconds = max((now - then).total_seconds(), 0)
+    if seconds < 60:
+        return "just now"
+    for unit, length, next_length in (
+        ("minute", 60, 3600),
+        ("hour", 3600, 86_400),
+        ("day", 86_400, 30 * 86_400),
+    ):
+        if seconds < next_length:
+            return f"{count(int(seconds // length), unit)} ago"
+    return then.strftime("%-d %B %Y")
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 page, 1,204 pages."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def place_text(citation: CitationOut) -> str:
+    """Where in its document a quote stands: page and section."""
+    place = [f"Page {citation.page}"] if citation.page else []
+    if citation.section:
+        place.append(" › ".join(citation.section))
+    return " · ".join(place)
+
+
+def waiting_text(health: Health) -> str | None:
+    """Why questions cannot be answered now; none when they can."""
+    waiting = [
+        f"{_PART_WORDS[name]} {_state(part.status)}{_because(part.detail)}"
+        for name, part in health.parts.items()
+        if part.status != "ready" and name in _PART_WORDS
+    ]
+    return ". ".join(waiting) + "." if waiting else None
+
+
+def can_answer(health: Health) -> bool:
+    """Whether a question would be answered now."""
+    return all(part.status == "ready" for name, part in health.parts.items() if name in _NEEDED_TO_ANSWER)
+
+
+def _because(detail: str) -> str:
+    return f": {detail.rstrip('.')}" if detail else ""
+
+
+def _state(status: Literal["ready", "starting", "failed"]) -> str:
+    return "has failed" if status == "failed" else "is starting"
