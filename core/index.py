@@ -1,11 +1,11 @@
 """The vector index's interface: points in, ranked matches out, never across a scope.
 
-``EdgeIndex`` (``core.edge``) runs Qdrant in this process, ``QdrantIndex`` (``core.qdrant``) talks to a server.
+``EdgeIndex`` (``core.edge.index``) runs Qdrant in this process, ``QdrantIndex`` (``core.qdrant``) talks to a server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
+from core.errors import InvalidInput
 
 DENSE = "dense"
 LEXICAL = "lexical"
@@ -60,6 +61,20 @@ class Ranking:
 
     dense: Sequence[Match] = ()
     lexical: Sequence[Match] = ()
+
+
+def check_dimension(vectors: Iterable[NDArray[np.float32]], dimension: int) -> None:
+    """Refuse vectors whose shape is not (dimension,).
+
+    Raises:
+        InvalidInput: naming both lengths.
+    """
+    for vector in vectors:
+        if vector.shape != (dimension,):
+            raise InvalidInput(
+                f"A vector of shape {vector.shape} does not fit the vector index, which holds {dimension} "
+                "dimensions: embed with the model that the index was made with."
+            )
 
 
 class VectorIndex(Protocol):

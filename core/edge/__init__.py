@@ -1,0 +1,1 @@
+"""Qdrant Edge: the vector index of one machine, in the process that serves it."""

@@ -1,0 +1,84 @@
+"""Our points, filters and queries in the words of the engine."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+
+import qdrant_edge as engine
+
+from core.domain import ChunkId, DocumentId, Scope, TenantId
+from core.index import DENSE, LEXICAL, IndexQuery, Match, Point, SparseVector
+
+
+def upsertion(points: Sequence[Point]) -> engine.UpdateOperation:
+    """Store the points, replacing those of the same id."""
+    return engine.UpdateOperation.upsert_points([_to_engine(point) for point in points])
+
+
+def _to_engine(point: Point) -> engine.Point:
+    return engine.Point(
+        point.id,
+        {DENSE: point.dense.tolist(), LEXICAL: _sparse(point.lexical)},
+        {
+            "tenant": str(point.tenant),
+            "collection": str(point.collection),
+            "document": str(point.document),
+            "generation": point.generation,
+        },
+    )
+
+
+def _sparse(vector: SparseVector) -> engine.SparseVector:
+    return engine.SparseVector(list(vector.indices), list(vector.values))
+
+
+def _equals(field: str, value: uuid.UUID) -> engine.FieldCondition:
+    return engine.FieldCondition(field, match=engine.MatchValue(str(value)))
+
+
+def within(scope: Scope, document: DocumentId | None = None) -> engine.Filter:
+    """The points that the scope may see; of one document when it is given."""
+    conditions: list[engine.ConditionType] = [_equals("tenant", scope.tenant)]
+    if scope.collections is not None:
+        names = [str(collection) for collection in scope.collections]
+        conditions.append(engine.FieldCondition("collection", match=engine.MatchAny(names)))
+    if document is not None:
+        conditions.append(_equals("document", document))
+    return engine.Filter(must=conditions)
+
+
+def chosen(
+    tenant: TenantId, document: DocumentId, *, only: Collection[ChunkId] | None, below_generation: int | None
+) -> engine.Filter:
+    """The points of a document: all, the named ones, or those of an earlier generation."""
+    conditions: list[engine.ConditionType] = [_equals("tenant", tenant), _equals("document", document)]
+    if only is not None:
+        conditions.append(engine.HasIdCondition(set(only)))
+    if below_generation is not None:
+        conditions.append(engine.FieldCondition("generation", range=engine.RangeFloat(lt=below_generation)))
+    return engine.Filter(must=conditions)
+
+
+def requests(query: IndexQuery, scope: Scope) -> dict[str, engine.QueryRequest]:
+    """One request for each side that the query has."""
+    bounds = within(scope)
+    sides = {}
+    if query.dense is not None:
+        nearest = engine.Query.Nearest(query.dense.tolist(), using=DENSE)
+        sides[DENSE] = engine.QueryRequest(query.limit, query=nearest, filter=bounds)
+    if query.lexical is not None and query.lexical.indices:
+        # Term statistics of the tenant alone: a score must not tell what others have written.
+        corpus = engine.IdfParams(within(Scope(tenant=scope.tenant)))
+        sides[LEXICAL] = engine.QueryRequest(
+            query.limit,
+            query=engine.Query.Nearest(_sparse(query.lexical), using=LEXICAL),
+            filter=bounds,
+            params=engine.SearchParams(idf=corpus),
+        )
+    return sides
+
+
+def matches(points: Sequence[engine.ScoredPoint]) -> list[Match]:
+    """What the engine found, in its order."""
+    return [Match(ChunkId(uuid.UUID(str(point.id))), point.score) for point in points]

@@ -1,0 +1,241 @@
+"""The vector index on a Qdrant server or cluster: one physical collection per embedder, behind an alias."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+
+from core.domain import ChunkId, DocumentId, Scope, TenantId
+from core.errors import InvalidInput, PlatformError, Unavailable
+from core.index import DENSE, LEXICAL, IndexQuery, Match, Point, Ranking, SparseVector, check_dimension
+from core.settings import QdrantSettings
+
+ALIAS = "ragstone"
+SLICE = 256
+TIMEOUT_S = 60
+PAYLOAD_INDEXES: dict[str, models.PayloadSchemaParams] = {
+    "tenant": models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True),
+    "collection": models.UuidIndexParams(type=models.UuidIndexType.UUID),
+    "document": models.UuidIndexParams(type=models.UuidIndexType.UUID, enable_hnsw=False),
+    "generation": models.IntegerIndexParams(
+        type=models.IntegerIndexType.INTEGER, lookup=False, range=True, enable_hnsw=False
+    ),
+}
+
+
+class QdrantIndex:
+    """`core.index.VectorIndex` on a Qdrant server; made by `open_qdrant_index`."""
+
+    def __init__(self, client: AsyncQdrantClient, *, alias: str, dimension: int) -> None:
+        self._client = client
+        self._alias = alias
+        self._dimension = dimension
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        """Store the points durably; a point whose id is there already is replaced.
+
+        Raises:
+            InvalidInput: when a vector has another dimension than the index.
+            Unavailable: when the server does not answer as it should.
+        """
+        check_dimension((point.dense for point in points), self._dimension)
+        for start in range(0, len(points), SLICE):
+            part = [_to_server(point) for point in points[start : start + SLICE]]
+            with translated():
+                await self._client.upsert(self._alias, part, wait=True)
+
+    async def delete(
+        self,
+        tenant: TenantId,
+        document: DocumentId,
+        *,
+        only: Collection[ChunkId] | None = None,
+        below_generation: int | None = None,
+    ) -> None:
+        """Delete a document's points: all, the named ones, or those of an earlier generation."""
+        conditions: list[models.Condition] = [_equals("tenant", tenant), _equals("document", document)]
+        if only is not None:
+            conditions.append(models.HasIdCondition(has_id=[str(chunk) for chunk in only]))
+        if below_generation is not None:
+            conditions.append(models.FieldCondition(key="generation", range=models.Range(lt=below_generation)))
+        doomed = models.FilterSelector(filter=models.Filter(must=conditions))
+        with translated():
+            await self._client.delete(self._alias, doomed, wait=True)
+
+    async def query(self, query: IndexQuery, *, scope: Scope) -> Ranking:
+        """The best points within the scope, on each side that the query has.
+
+        Raises:
+            InvalidInput: when the dense vector has another dimension than the index.
+            Unavailable: when the server does not answer as it should.
+        """
+        if query.dense is not None:
+            check_dimension([query.dense], self._dimension)
+        sides = _requests(query, scope)
+        if not sides or scope.collections == frozenset():
+            return Ranking()
+        with translated():
+            answers = await self._client.query_batch_points(self._alias, list(sides.values()))
+        found = {side: _matches(answer.points) for side, answer in zip(sides, answers, strict=True)}
+        return Ranking(dense=found.get(DENSE, ()), lexical=found.get(LEXICAL, ()))
+
+    async def count(self, scope: Scope, document: DocumentId | None = None) -> int:
+        """How many points the scope holds, exactly; of one document when it is given."""
+        if scope.collections == frozenset():
+            return 0
+        with translated():
+            answer = await self._client.count(self._alias, _within(scope, document), exact=True)
+        return answer.count
+
+
+@asynccontextmanager
+async def open_qdrant_index(
+    settings: QdrantSettings, *, embedder: str, revision: str | None, dimension: int
+) -> AsyncIterator[QdrantIndex]:
+    """Connect to the server of the settings and make what is missing on it.
+
+    Raises:
+        InvalidInput: when the server holds the vectors of another embedder.
+        Unavailable: when the server does not answer as it should.
+    """
+    client = AsyncQdrantClient(
+        url=str(settings.url),
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        timeout=TIMEOUT_S,
+        # The check runs in a thread of its own and only warns; `prepare_index` says clearly what is wrong.
+        check_compatibility=False,
+    )
+    try:
+        yield await prepare_index(client, embedder=embedder, revision=revision, dimension=dimension)
+    finally:
+        await client.close()
+
+
+async def prepare_index(
+    client: AsyncQdrantClient, *, embedder: str, revision: str | None, dimension: int, alias: str = ALIAS
+) -> QdrantIndex:
+    """The index behind the alias; collection, payload indexes and alias are made when they are missing.
+
+    Raises:
+        InvalidInput: when the alias names the vectors of another embedder.
+        Unavailable: when the server does not answer as it should.
+    """
+    name = physical_name(alias, embedder, revision, dimension)
+    with translated():
+        aliases = await client.get_aliases()
+        target = next((item.collection_name for item in aliases.aliases if item.alias_name == alias), None)
+        if target is not None and target != name:
+            raise InvalidInput(
+                f"The alias {alias!r} on the Qdrant server names {target!r}, but the embedding model needs {name!r}: "
+                "set EMBEDDING__MODEL back, or delete the alias and index the documents again."
+            )
+        if not await client.collection_exists(name):
+            await _create(client, name, dimension)
+        for field, schema in PAYLOAD_INDEXES.items():
+            await client.create_payload_index(name, field, schema, wait=True)
+        if target is None:
+            naming = models.CreateAlias(collection_name=name, alias_name=alias)
+            await client.update_collection_aliases([models.CreateAliasOperation(create_alias=naming)])
+    return QdrantIndex(client, alias=alias, dimension=dimension)
+
+
+def physical_name(alias: str, embedder: str, revision: str | None, dimension: int) -> str:
+    """The collection that holds the vectors of an embedder: alias, embedder, revision and dimension."""
+    parts = [embedder, *([revision[:12]] if revision else [])]
+    slug = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+    return f"{alias}-{slug}-{dimension}"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the client raises into `Unavailable`; the server's own words stay in the cause."""
+    try:
+        yield
+    except PlatformError:
+        raise
+    except UnexpectedResponse as error:
+        if error.status_code in (401, 403):
+            raise Unavailable("The Qdrant server refuses the key: set QDRANT__API_KEY.") from error
+        raise Unavailable(
+            f"The Qdrant server answered with status {error.status_code}: see its log, and whether its version "
+            "fits the client's."
+        ) from error
+    except (ApiException, QdrantException, OSError, RuntimeError, ValueError) as error:
+        raise Unavailable(
+            f"The Qdrant server does not answer: start it, or check QDRANT__URL. ({type(error).__name__}: {error})"
+        ) from error
+
+
+async def _create(client: AsyncQdrantClient, name: str, dimension: int) -> None:
+    try:
+        await client.create_collection(
+            name,
+            vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
+            sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+        )
+    except UnexpectedResponse:
+        # Another process that starts at the same moment may have been first.
+        if not await client.collection_exists(name):
+            raise
+
+
+def _to_server(point: Point) -> models.PointStruct:
+    return models.PointStruct(
+        id=str(point.id),
+        vector={DENSE: point.dense.tolist(), LEXICAL: _sparse(point.lexical)},
+        payload={
+            "tenant": str(point.tenant),
+            "collection": str(point.collection),
+            "document": str(point.document),
+            "generation": point.generation,
+        },
+    )
+
+
+def _sparse(vector: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
+
+
+def _equals(field: str, value: uuid.UUID) -> models.FieldCondition:
+    return models.FieldCondition(key=field, match=models.MatchValue(value=str(value)))
+
+
+def _within(scope: Scope, document: DocumentId | None = None) -> models.Filter:
+    conditions: list[models.Condition] = [_equals("tenant", scope.tenant)]
+    if scope.collections is not None:
+        names = [str(collection) for collection in scope.collections]
+        conditions.append(models.FieldCondition(key="collection", match=models.MatchAny(any=names)))
+    if document is not None:
+        conditions.append(_equals("document", document))
+    return models.Filter(must=conditions)
+
+
+def _requests(query: IndexQuery, scope: Scope) -> dict[str, models.QueryRequest]:
+    bounds = _within(scope)
+    sides = {}
+    if query.dense is not None:
+        sides[DENSE] = models.QueryRequest(
+            query=query.dense.tolist(), using=DENSE, filter=bounds, limit=query.limit, with_payload=False
+        )
+    if query.lexical is not None and query.lexical.indices:
+        # Term statistics of the tenant alone: a score must not tell what others have written.
+        corpus = models.IdfCorpusParams(corpus=_within(Scope(tenant=scope.tenant)))
+        sides[LEXICAL] = models.QueryRequest(
+            query=_sparse(query.lexical),
+            using=LEXICAL,
+            filter=bounds,
+            limit=query.limit,
+            with_payload=False,
+            params=models.SearchParams(idf=corpus),
+        )
+    return sides
+
+
+def _matches(points: Sequence[models.ScoredPoint]) -> list[Match]:
+    return [Match(ChunkId(uuid.UUID(str(point.id))), point.score) for point in points]
