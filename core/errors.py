@@ -7,6 +7,7 @@
     ├── Forbidden       the principal's role does not allow this
     ├── InvalidInput    the request cannot be carried out as it is
     │   ├── TooLarge    … because it is above a limit
+    │   ├── UnsupportedType … because nothing here reads that type of file
     │   └── UnreadableDocument … because its bytes cannot be read as a document
     └── Unavailable     a part that is needed does not answer now
 
@@ -64,6 +65,13 @@ class TooLarge(InvalidInput):
 
     code = "too-large"
     title = "Too large"
+
+
+class UnsupportedType(InvalidInput):
+    """The file is of a type that nothing here reads."""
+
+    code = "unsupported-type"
+    title = "This type of file is not supported"
 
 
 class UnreadableDocument(InvalidInput):

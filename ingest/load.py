@@ -1,0 +1,196 @@
+"""Bytes to a `LoadedDocument`, by media type; and the child process in which that happens.
+
+A file comes from anybody: what reads it may crash, hang, or eat all memory, and must take nothing with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import multiprocessing
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from core.domain import LoadedDocument
+from core.errors import PlatformError, UnreadableDocument, UnsupportedType
+from ingest import media
+from ingest.commonmark import load_markdown
+from ingest.pdf import load_pdf
+from ingest.plain import load_plain
+from ingest.web import load_html
+from ingest.word import load_docx
+
+Read = Callable[[Path, str], LoadedDocument]
+
+LOADERS: dict[str, Callable[[Path], LoadedDocument]] = {
+    media.PDF: load_pdf,
+    media.DOCX: load_docx,
+    media.HTML: load_html,
+    media.MARKDOWN: load_markdown,
+    media.PLAIN: load_plain,
+}
+# The server that the children are forked from: it knows the readers' libraries, and nothing of the parent.
+PRELOADED = ["ingest.load", "pypdfium2", "docx", "selectolax.lexbor", "markdown_it", "charset_normalizer"]
+SIGNAL_OF_PARENTS_DEATH = 1  # prctl(2): PR_SET_PDEATHSIG
+AGAIN = "Open it in the program that made it, save it again and upload the new file."
+
+
+def load(path: Path, media_type: str) -> LoadedDocument:
+    """Read a document with the loader of its media type.
+
+    Raises:
+        UnsupportedType: there is no loader for the type.
+        UnreadableDocument: the bytes cannot be read as that type, or hold no text.
+    """
+    loader = LOADERS.get(media_type)
+    if loader is None:
+        raise UnsupportedType(f"Files of type {media_type!r} cannot be read. {media.ACCEPTED}")
+    try:
+        return loader(path)
+    except (PlatformError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file makes a parser raise anything
+        raise UnreadableDocument(f"The file is damaged ({type(error).__name__}). {AGAIN}") from error
+
+
+class Loader:
+    """Reads documents in child processes with limits; see `open_loader`."""
+
+    def __init__(self, *, timeout_s: float, memory_mb: int, processes: int, read: Read) -> None:
+        self._timeout_s = timeout_s
+        self._memory_mb = memory_mb
+        self._processes = processes
+        self._read = read
+        self._pool: ProcessPool | None = None
+        self._opening = asyncio.Lock()
+        self._running: set[ProcessFuture[LoadedDocument]] = set()
+
+    async def load(self, path: Path, media_type: str) -> LoadedDocument:
+        """Read a document; cancelling the call ends the child that works on it.
+
+        Raises:
+            UnsupportedType: there is no loader for the type.
+            UnreadableDocument: the bytes cannot be read, or not within the limits of time and memory.
+            OSError: there is no such file.
+        """
+        try:
+            return await self._attempt(path, media_type)
+        except BrokenProcessPool:
+            # The pool takes every reading down with it, the innocent ones too: each gets a second chance.
+            try:
+                return await self._attempt(path, media_type)
+            except BrokenProcessPool as error:
+                raise UnreadableDocument(self._crashed("")) from error
+
+    async def start(self) -> None:
+        """Start the children before the first document comes."""
+        await self._ready()
+
+    async def close(self) -> None:
+        """End the children; readings that are under way are cancelled."""
+        for future in tuple(self._running):
+            future.cancel()
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await asyncio.to_thread(_stop, pool)
+
+    async def _attempt(self, path: Path, media_type: str) -> LoadedDocument:
+        pool = await self._ready()
+        try:
+            future = pool.schedule(self._read, args=(path, media_type), timeout=self._timeout_s)
+        except RuntimeError as error:
+            raise BrokenProcessPool from error
+        self._running.add(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except TimeoutError as error:
+            raise UnreadableDocument(
+                f"Reading the file took longer than {self._timeout_s:g} s. Split it into smaller files, or raise "
+                "INGEST__LOAD_TIMEOUT_S."
+            ) from error
+        except MemoryError as error:
+            raise UnreadableDocument(
+                f"Reading the file took more than {self._memory_mb} MB of memory. Split it into smaller files, or "
+                "raise INGEST__LOAD_MEMORY_MB."
+            ) from error
+        except ProcessExpired as error:
+            raise UnreadableDocument(self._crashed(_reason(error.exitcode))) from error
+        finally:
+            self._running.discard(future)
+
+    async def _ready(self) -> ProcessPool:
+        async with self._opening:
+            if self._pool is None or not self._pool.active:
+                broken, self._pool = self._pool, await asyncio.to_thread(self._open)
+                if broken is not None:
+                    await asyncio.to_thread(_stop, broken)
+            return self._pool
+
+    def _open(self) -> ProcessPool:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        pool = ProcessPool(self._processes, initializer=_restrict, initargs=(self._memory_mb,), context=context)
+        assert pool.active  # noqa: S101 -- asking is what starts it
+        return pool
+
+    def _crashed(self, reason: str) -> str:
+        return (
+            f"The file crashed its reader{reason}: it is damaged, or needs more than {self._memory_mb} MB of memory. "
+            + AGAIN
+        )
+
+
+@asynccontextmanager
+async def open_loader(
+    *, timeout_s: float, memory_mb: int, processes: int = 1, read: Read = load
+) -> AsyncIterator[Loader]:
+    """A loader whose ``processes`` children read one document each, within ``timeout_s`` seconds and ``memory_mb`` MiB.
+
+    A child that hangs, crashes or takes too much is ended and replaced; the others go on. ``read`` must be a function
+    that a child can import.
+    """
+    loader = Loader(timeout_s=timeout_s, memory_mb=memory_mb, processes=processes, read=read)
+    try:
+        await loader.start()
+        yield loader
+    finally:
+        await loader.close()
+
+
+def _stop(pool: ProcessPool) -> None:
+    pool.stop()
+    pool.join()
+
+
+def _reason(exitcode: int) -> str:
+    if exitcode >= 0:
+        return ""
+    try:
+        return f" ({signal.Signals(-exitcode).name})"
+    except ValueError:
+        return f" (signal {-exitcode})"
+
+
+def _restrict(memory_mb: int) -> None:
+    """In the child: die at once when told to or when the parent is gone, leave no core, stay within the memory."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(SIGNAL_OF_PARENTS_DEATH, signal.SIGKILL)
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _limit(resource.RLIMIT_DATA, memory_mb << 20)
+    _limit(resource.RLIMIT_AS, mapped + (memory_mb << 20))
+
+
+def _limit(kind: int, size: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    limit = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(kind, (limit, limit))

@@ -1,0 +1,160 @@
+"""PDF: text page by page through PDFium, paragraphs and headings by layout. Attachments and annotations are left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.domain import LoadedDocument
+from core.errors import UnreadableDocument
+from ingest.draft import Draft
+from ingest.encoding import clean
+from ingest.layout import HYPHEN, MARGIN_SHARE, Line, paragraphs, turned
+
+if TYPE_CHECKING:
+    import pypdfium2 as pdfium
+
+LIGATURES = str.maketrans(
+    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": "", "\xa0": " "}
+)
+BOLD = 600
+NO_TEXT = "The PDF holds no text: its pages are images (scanned?). Run OCR on it first and upload the result."
+
+
+def load_pdf(path: Path) -> LoadedDocument:
+    """Read a PDF; pages that cannot be read or hold no text are named in the warnings.
+
+    Raises:
+        UnreadableDocument: it is encrypted, broken, or holds no text on any page.
+    """
+    import pypdfium2 as pdfium
+
+    if path.stat().st_size == 0:
+        raise UnreadableDocument("The file is empty. Upload a PDF that holds text.")
+    try:
+        document = pdfium.PdfDocument(path)
+    except pdfium.PdfiumError as error:
+        raise _refusal(error) from error
+    with document:
+        pages, broken = _read_pages(document)
+    silent = [number for number, lines in pages.items() if not lines]
+    if len(silent) == len(pages):
+        raise UnreadableDocument(_nothing(broken) if broken else NO_TEXT)
+    draft = Draft()
+    for number, page in zip(pages, paragraphs(list(pages.values())), strict=True):
+        draft.page(number)
+        for paragraph in page:
+            draft.add(clean(paragraph.text), level=paragraph.level, lines=paragraph.lines)
+    return draft.finish(_warnings(broken, silent, len(pages) + len(broken)))
+
+
+def _refusal(error: pdfium.PdfiumError) -> UnreadableDocument:
+    import pypdfium2.raw as raw
+
+    code = getattr(error, "err_code", None)
+    if code == raw.FPDF_ERR_PASSWORD:
+        return UnreadableDocument("The PDF is encrypted: remove the password and upload it again.")
+    if code == raw.FPDF_ERR_SECURITY:
+        return UnreadableDocument("The PDF is encrypted in a way that cannot be read: save it without protection.")
+    return UnreadableDocument("The PDF is damaged. Open it in a viewer, print it to a new PDF and upload that.")
+
+
+def _nothing(broken: Sequence[int]) -> str:
+    return (
+        f"No page of the PDF can be read; damaged: {_listed(broken)}. Open it in a viewer, print it to a new PDF and "
+        "upload that."
+    )
+
+
+def _warnings(broken: Sequence[int], silent: Sequence[int], total: int) -> list[str]:
+    warnings = []
+    if broken:
+        warnings.append(f"{len(broken)} of {total} pages are damaged and were left out: {_listed(broken)}.")
+    if silent:
+        warnings.append(f"{len(silent)} of {total} pages hold no text (images?): {_listed(silent)}.")
+    return warnings
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Page numbers as 1, 4-7, 9; no more than twenty entries."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    entries = ["-".join(map(str, run)) for run in runs]
+    return ", ".join(entries[:20]) + (" …" if len(entries) > 20 else "")
+
+
+def _read_pages(document: pdfium.PdfDocument) -> tuple[dict[int, list[Line]], list[int]]:
+    """The lines of each readable page by its number, and the numbers of the others."""
+    import pypdfium2 as pdfium
+
+    pages: dict[int, list[Line]] = {}
+    broken: list[int] = []
+    for index in range(len(document)):
+        try:
+            page = document[index]
+            text_page = page.get_textpage()
+        except pdfium.PdfiumError:
+            broken.append(index + 1)
+            continue
+        pages[index + 1] = _lines(text_page, page.get_size())
+        text_page.close()
+        page.close()
+    return pages, broken
+
+
+def _lines(page: pdfium.PdfTextPage, size: tuple[float, float]) -> list[Line]:
+    import pypdfium2.raw as raw
+
+    # One code unit per character of the page, so that offsets are the indices of the functions below.
+    units = "".join(chr(raw.FPDFText_GetUnicode(page, n)) for n in range(page.count_chars()))
+    lines = []
+    start = 0
+    for part in units.split("\n"):
+        text = part.rstrip("\r ")
+        first, last = start + len(text) - len(text.lstrip()), start + len(text) - 1
+        start += len(part) + 1
+        if first <= last:
+            lines.append(_line(raw, page, _readable(text.lstrip()), first, last, size))
+    return [line for line in lines if line.text]
+
+
+def _line(raw: Any, page: pdfium.PdfTextPage, text: str, first: int, last: int, size: tuple[float, float]) -> Line:
+    matrix = raw.FS_MATRIX()
+    raw.FPDFText_GetMatrix(page, first, matrix)
+    angle = math.atan2(matrix.b, matrix.a)
+    scale = math.hypot(matrix.c, matrix.d)
+    left, right, bottom, top = _box(raw, page, first, angle)
+    end = _box(raw, page, last, angle) if last > first else (left, right, bottom, top)
+    middle = (top + bottom) / 2
+    return Line(
+        text=text,
+        left=left,
+        right=end[1],
+        top=top,
+        bottom=end[2],
+        size=raw.FPDFText_GetFontSize(page, first) * scale or top - bottom,
+        bold=all(raw.FPDFText_GetFontWeight(page, n) >= BOLD for n in (first, last)),
+        margin=angle == 0 and not MARGIN_SHARE * size[1] < middle < (1 - MARGIN_SHARE) * size[1],
+    )
+
+
+def _box(raw: Any, page: pdfium.PdfTextPage, index: int, angle: float) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of a character, turned to run to the right."""
+    box = raw.FS_RECTF()
+    raw.FPDFText_GetLooseCharBox(page, index, box)
+    corners = [turned(x, y, angle) for x in (box.left, box.right) for y in (box.bottom, box.top)]
+    across, up = [x for x, _ in corners], [y for _, y in corners]
+    return min(across), max(across), min(up), max(up)
+
+
+def _readable(units: str) -> str:
+    """Surrogate pairs joined, PDFium's marks for a hyphen made one, ligatures spelt out, control characters gone."""
+    text = units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").translate(LIGATURES)
+    parts = text.replace("\ufffe", HYPHEN).split(HYPHEN)
+    return HYPHEN.join(clean(part).replace("\n", " ") for part in parts)
