@@ -75,7 +75,7 @@ async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[Ve
         ) as index:
             yield index
         return
-    from core.edge import open_edge_index
+    from core.edge.index import open_edge_index
 
     async with open_edge_index(settings.data_dir / "qdrant", dimension=embedder.dimension) as edge:
         yield edge
