@@ -19,6 +19,7 @@ CHUNKER = "structure-1"
 """Names what chunks are made by; it changes whenever the same document would give other chunks."""
 
 CHARS_PER_TOKEN = 8  # a word that the tokenizer does not know is one token however long; a passage must not be
+WHOLE_CHARS_PER_TOKEN = 6  # a block that is longer than this is taken apart without being counted first
 PATH_SHARE = 4  # the headings take at most a quarter of a chunk
 TINY_SHARE = 0.15
 WORD_CHARS = 200  # how far back a cut looks for a space
@@ -117,7 +118,7 @@ class _Packer:
         if whole is None:
             return
         start, end = whole
-        if end - start <= budget * CHARS_PER_TOKEN:
+        if end - start <= budget * WHOLE_CHARS_PER_TOKEN:
             tokens = self._tokens(start, end)
             if tokens <= budget:
                 yield Span(start, end, tokens)
@@ -163,7 +164,7 @@ class _Packer:
     def _checked(self, section: Section, units: Sequence[Span], budget: int) -> Iterator[tuple[int, int]]:
         """The units as one chunk, or as several where their tokens together are more than their sum."""
         start, end = units[0].start, units[-1].end
-        if self._fits(section, start, end) or end - start == 1:
+        if self._surely_fits(units, budget) or self._fits(section, start, end) or end - start == 1:
             yield start, end
             return
         if len(units) == 1:
@@ -180,6 +181,11 @@ class _Packer:
             return packed
         start, end = packed[-2][0], packed[-1][1]
         return [*packed[:-2], (start, end)] if self._fits(section, start, end) else packed
+
+    def _surely_fits(self, units: Sequence[Span], budget: int) -> bool:
+        """Whether the units fit even if the space at each joint takes as many tokens as it has characters, and more."""
+        space = units[-1].end - units[0].start - sum(unit.end - unit.start for unit in units)
+        return sum(unit.tokens for unit in units) + space + 2 * len(units) <= budget
 
     def _fits(self, section: Section, start: int, end: int) -> bool:
         if end - start > self._max * CHARS_PER_TOKEN:

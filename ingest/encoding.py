@@ -49,8 +49,8 @@ def decode(data: bytes, declared: str | None = None) -> str:
     for mark, encoding in MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, errors="replace")
-    if encoding := _unmarked_utf16(data):
-        return data.decode(encoding, errors="replace")
+    if unmarked := _unmarked_utf16(data):
+        return data.decode(unmarked, errors="replace")
     if is_binary(data[:65536]):
         raise UnreadableDocument(
             "The file holds binary data, not text. Upload a PDF, DOCX, HTML, Markdown or plain-text file."

@@ -13,13 +13,17 @@ HYPHEN = "\x02"
 """Stands where a line ended with a hyphen; the next line follows it at once."""
 
 HEADING_RATIO = 1.12
+BOLD_RATIO = 1.3
 HEADING_CHARS = 200
 BOLD_CHARS = 100
 MOST_LEVELS = 5
+MOST_HEADINGS = 0.4  # of the letters: a page full of headings has none
 MARGIN_SHARE = 0.12
+LEADER = "....."
 END_MARKS = tuple(".!?:;…。！？")
 BULLET = re.compile(r"(?:[•‣◦▪■●○∙·–\uf0b7\uf0a7]|[-*](?=\s)|\(?\d{1,2}[.)](?=\s)|\([a-z]\)(?=\s))")
 NUMBER = re.compile(r"[-+(]?[$€£¥]?[-+(]?\d[\d.,:/%)-]*%?\)?")
+WORD_OF_LETTERS = re.compile(r"[^\W\d_]{2}")
 WORD = re.compile(r"\w+(?:-\w+)*")
 BROKEN_WORD = re.compile(rf"(\w*){HYPHEN}(\w*)")
 
@@ -28,8 +32,9 @@ BROKEN_WORD = re.compile(rf"(\w*){HYPHEN}(\w*)")
 class Line:
     """A line of text. Its box is in points, turned so that the text runs to the right and ``top`` > ``bottom``.
 
-    A line that was hyphenated goes on into the next one: ``bottom`` and ``right`` are those of its end.
-    ``margin`` says that it stands near the upper or lower edge of its page.
+    A line that was hyphenated goes on into the next one: ``bottom`` and ``right`` are those of its end. ``weight`` is
+    that of the font (400 regular, 700 bold, if it tells the truth). ``margin`` says that the line stands near the
+    upper or lower edge of its page, ``aside`` that it runs in another direction than the rest.
     """
 
     text: str
@@ -38,8 +43,9 @@ class Line:
     top: float
     bottom: float
     size: float
-    bold: bool = False
+    weight: int = 400
     margin: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +66,39 @@ class _Group:
         return sum(len(line.text) for line in self.lines)
 
 
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """What most of the text is set in."""
+
+    size: float
+    weight: float
+
+    def is_bold(self, line: Line) -> bool:
+        return line.weight >= BOLD_RATIO * self.weight
+
+    def is_large(self, line: Line) -> bool:
+        return line.size > HEADING_RATIO * self.size
+
+
 def paragraphs(pages: Sequence[Sequence[Line]]) -> list[list[Paragraph]]:
     """The paragraphs of each page. Lines that repeat in the margins of most pages are left out."""
     running = _running(pages)
     kept = [[line for line in page if not (line.margin and _mask(line.text) in running)] for page in pages]
-    grouped = [_groups(_joined(page)) for page in kept]
+    body = _body([line for page in kept for line in page])
+    grouped = [_groups(_joined(page), body) for page in kept]
     groups = [group for page in grouped for group in page]
-    level = _levels(groups)
+    level = _levels(groups, body)
     dehyphenate = _dehyphenator(groups)
     return [[_paragraph(group, level(group), dehyphenate) for group in page] for page in grouped]
+
+
+def _body(lines: Sequence[Line]) -> _Body:
+    sizes: Counter[float] = Counter()
+    weights: Counter[int] = Counter()
+    for line in lines:
+        sizes[_rounded(line.size)] += len(line.text)
+        weights[line.weight] += len(line.text)
+    return _Body(max(sizes, key=sizes.__getitem__, default=1.0), max(weights, key=weights.__getitem__, default=400))
 
 
 def _running(pages: Sequence[Sequence[Line]]) -> set[str]:
@@ -98,8 +128,9 @@ def _joined(lines: Sequence[Line]) -> list[Line]:
             top=max(last.top, line.top),
             bottom=min(last.bottom, line.bottom),
             size=large.size,
-            bold=last.bold and line.bold,
+            weight=min(last.weight, line.weight),
             margin=last.margin,
+            aside=last.aside,
         )
     return joined
 
@@ -108,24 +139,27 @@ def _continues(last: Line, line: Line) -> bool:
     overlap = min(last.top, line.top) - max(last.bottom, line.bottom)
     height = min(last.top - last.bottom, line.top - line.bottom)
     gap = line.left - last.right
-    return overlap > 0.5 * height and -0.5 * last.size < gap < 1.5 * last.size
+    enough = 0.5 if abs(last.size - line.size) < 0.1 * last.size else 0.2  # sub- and superscripts overlap less
+    return overlap > enough * height and -0.5 * last.size < gap < 1.5 * last.size
 
 
-def _groups(lines: Sequence[Line]) -> list[_Group]:
+def _groups(lines: Sequence[Line], body: _Body) -> list[_Group]:
     gaps = sorted(a.bottom - b.top for a, b in pairwise(lines) if abs(a.size - b.size) < 0.1 * a.size)
     usual = gaps[len(gaps) // 2] if gaps else 0.0
     groups: list[_Group] = []
     for line in lines:
-        if groups and not _breaks(groups[-1].lines[-1], line, usual):
+        if groups and not _breaks(groups[-1].lines[-1], line, body, usual):
             groups[-1].lines.append(line)
         else:
             groups.append(_Group([line]))
     return groups
 
 
-def _breaks(last: Line, line: Line, usual: float) -> bool:
+def _breaks(last: Line, line: Line, body: _Body, usual: float) -> bool:
     """Whether a paragraph ends between two lines."""
-    if abs(last.size - line.size) > 0.1 * max(last.size, line.size) or last.bold != line.bold:
+    if abs(last.size - line.size) > 0.1 * max(last.size, line.size) or body.is_bold(last) != body.is_bold(line):
+        return True
+    if last.aside != line.aside:
         return True
     gap = last.bottom - line.top
     ended = last.text.rstrip().endswith(END_MARKS)
@@ -139,45 +173,29 @@ def _breaks(last: Line, line: Line, usual: float) -> bool:
     return ended and (indented or short) and not BULLET.match(last.text)
 
 
-def _levels(groups: Sequence[_Group]) -> Callable[[_Group], int]:
-    """Which paragraphs are headings: larger than the most frequent size, or bold in a text that is not."""
-    sizes: Counter[float] = Counter()
-    bold = 0
-    for group in groups:
-        for line in group.lines:
-            sizes[_rounded(line.size)] += len(line.text)
-            bold += len(line.text) * line.bold
-    body = sizes.most_common(1)[0][0] if sizes else 0.0
-    bold_counts = bold < 0.3 * sizes.total()
-
-    def is_large(group: _Group) -> bool:
-        size = group.lines[0].size
-        return size > HEADING_RATIO * body and group.letters <= HEADING_CHARS and len(group.lines) <= 4
-
-    def is_heading(group: _Group) -> bool:
-        if not re.search(r"[^\W\d_]{2}", group.lines[0].text) or _is_row(group.lines[0]):
-            return False
-        return is_large(group) or (bold_counts and _is_bold_heading(group, body))
-
-    headings = [group for group in groups if is_heading(group)]
-    if sum(group.letters for group in headings) > 0.4 * sizes.total():
+def _levels(groups: Sequence[_Group], body: _Body) -> Callable[[_Group], int]:
+    """The level of a paragraph: headings are larger than the body, in order of their sizes, or bold where it is not."""
+    headings = [group for group in groups if _is_heading(group, body)]
+    if sum(group.letters for group in headings) > MOST_HEADINGS * sum(group.letters for group in groups):
         return lambda _: 0
-    ranks = sorted({_rounded(group.lines[0].size) for group in headings if is_large(group)}, reverse=True)
-    level_of = {size: min(rank, MOST_LEVELS) for rank, size in enumerate(ranks, 1)}
-    smallest = min(len(ranks), MOST_LEVELS) + 1
-
-    def level(group: _Group) -> int:
-        return level_of.get(_rounded(group.lines[0].size), smallest) if is_heading(group) else 0
-
-    return level
+    sizes = {_rounded(group.lines[0].size) for group in headings if body.is_large(group.lines[0])}
+    levels = {size: min(rank, MOST_LEVELS) for rank, size in enumerate(sorted(sizes, reverse=True), 1)}
+    bold = min(len(levels), MOST_LEVELS) + 1
+    found = {id(group): levels.get(_rounded(group.lines[0].size), bold) for group in headings}
+    return lambda group: found.get(id(group), 0)
 
 
-def _is_bold_heading(group: _Group, body: float) -> bool:
-    text = group.lines[0].text.strip()
+def _is_heading(group: _Group, body: _Body) -> bool:
+    first = group.lines[0]
+    if first.aside or not WORD_OF_LETTERS.search(first.text) or any(map(_is_row, group.lines)):
+        return False
+    if body.is_large(first):
+        return group.letters <= HEADING_CHARS and len(group.lines) <= 4
+    text = first.text.strip()
     return (
-        len(group.lines) == 1
-        and group.lines[0].bold
-        and group.lines[0].size > 0.95 * body
+        body.is_bold(first)
+        and first.size > 0.95 * body.size
+        and len(group.lines) == 1
         and len(text) <= BOLD_CHARS
         and not text.endswith((*END_MARKS, ","))
         and not text[0].islower()
@@ -189,9 +207,10 @@ def _rounded(size: float) -> float:
 
 
 def _is_row(line: Line) -> bool:
+    """Whether a line is a row of figures, or of a table of contents."""
     words = line.text.split()
     numbers = sum(NUMBER.fullmatch(word) is not None or word in "$€£¥" for word in words)
-    return numbers >= 3 or (len(words) > 1 and numbers > 0.5 * len(words))
+    return numbers >= 3 or (len(words) > 1 and numbers > 0.5 * len(words)) or LEADER in line.text
 
 
 def _paragraph(group: _Group, level: int, dehyphenate: Callable[[str], str]) -> Paragraph:

@@ -12,11 +12,13 @@ import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pebble import ProcessExpired, ProcessPool
 
 from core.domain import LoadedDocument
 from core.errors import PlatformError, UnreadableDocument, UnsupportedType
@@ -70,7 +72,7 @@ class Loader:
         self._read = read
         self._pool: ProcessPool | None = None
         self._opening = asyncio.Lock()
-        self._running: set[ProcessFuture[LoadedDocument]] = set()
+        self._running: set[Future[LoadedDocument]] = set()
 
     async def load(self, path: Path, media_type: str) -> LoadedDocument:
         """Read a document; cancelling the call ends the child that works on it.
@@ -104,7 +106,7 @@ class Loader:
     async def _attempt(self, path: Path, media_type: str) -> LoadedDocument:
         pool = await self._ready()
         try:
-            future = pool.schedule(self._read, args=(path, media_type), timeout=self._timeout_s)
+            future: Future[LoadedDocument] = pool.schedule(self._read, args=(path, media_type), timeout=self._timeout_s)
         except RuntimeError as error:
             raise BrokenProcessPool from error
         self._running.add(future)
@@ -164,7 +166,7 @@ async def open_loader(
         await loader.close()
 
 
-def _stop(pool: ProcessPool) -> None:
+def _stop(pool: Any) -> None:
     pool.stop()
     pool.join()
 

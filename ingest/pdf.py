@@ -1,11 +1,13 @@
-"""PDF: text page by page through PDFium, paragraphs and headings by layout. Attachments and annotations are left out."""
+"""PDF: text page by page through PDFium, paragraphs and headings by layout; no attachments, no annotations."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
@@ -13,13 +15,9 @@ from ingest.draft import Draft
 from ingest.encoding import clean
 from ingest.layout import HYPHEN, MARGIN_SHARE, Line, paragraphs, turned
 
-if TYPE_CHECKING:
-    import pypdfium2 as pdfium
-
 LIGATURES = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": "", "\xa0": " "}
 )
-BOLD = 600
 NO_TEXT = "The PDF holds no text: its pages are images (scanned?). Run OCR on it first and upload the result."
 
 
@@ -29,8 +27,7 @@ def load_pdf(path: Path) -> LoadedDocument:
     Raises:
         UnreadableDocument: it is encrypted, broken, or holds no text on any page.
     """
-    import pypdfium2 as pdfium
-
+    pdfium = _pdfium()
     if path.stat().st_size == 0:
         raise UnreadableDocument("The file is empty. Upload a PDF that holds text.")
     try:
@@ -50,9 +47,15 @@ def load_pdf(path: Path) -> LoadedDocument:
     return draft.finish(_warnings(broken, silent, len(pages) + len(broken)))
 
 
-def _refusal(error: pdfium.PdfiumError) -> UnreadableDocument:
-    import pypdfium2.raw as raw
+def _pdfium() -> Any:
+    """The library, which is not typed; loaded where a PDF is read and nowhere else."""
+    import pypdfium2
 
+    return pypdfium2
+
+
+def _refusal(error: Exception) -> UnreadableDocument:
+    raw = _pdfium().raw
     code = getattr(error, "err_code", None)
     if code == raw.FPDF_ERR_PASSWORD:
         return UnreadableDocument("The PDF is encrypted: remove the password and upload it again.")
@@ -89,17 +92,15 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(entries[:20]) + (" …" if len(entries) > 20 else "")
 
 
-def _read_pages(document: pdfium.PdfDocument) -> tuple[dict[int, list[Line]], list[int]]:
+def _read_pages(document: Any) -> tuple[dict[int, list[Line]], list[int]]:
     """The lines of each readable page by its number, and the numbers of the others."""
-    import pypdfium2 as pdfium
-
     pages: dict[int, list[Line]] = {}
     broken: list[int] = []
     for index in range(len(document)):
         try:
             page = document[index]
             text_page = page.get_textpage()
-        except pdfium.PdfiumError:
+        except _pdfium().PdfiumError:
             broken.append(index + 1)
             continue
         pages[index + 1] = _lines(text_page, page.get_size())
@@ -108,43 +109,53 @@ def _read_pages(document: pdfium.PdfDocument) -> tuple[dict[int, list[Line]], li
     return pages, broken
 
 
-def _lines(page: pdfium.PdfTextPage, size: tuple[float, float]) -> list[Line]:
-    import pypdfium2.raw as raw
-
+def _lines(page: Any, size: tuple[float, float]) -> list[Line]:
+    """The lines of a text page in PDFium's order, which is that of the file; those that run askew come last."""
+    raw = _pdfium().raw
     # One code unit per character of the page, so that offsets are the indices of the functions below.
     units = "".join(chr(raw.FPDFText_GetUnicode(page, n)) for n in range(page.count_chars()))
-    lines = []
+    found: list[tuple[float, Line]] = []
     start = 0
     for part in units.split("\n"):
         text = part.rstrip("\r ")
         first, last = start + len(text) - len(text.lstrip()), start + len(text) - 1
         start += len(part) + 1
-        if first <= last:
-            lines.append(_line(raw, page, _readable(text.lstrip()), first, last, size))
-    return [line for line in lines if line.text]
+        if first <= last and (readable := _readable(text.lstrip())):
+            found.append(_line(raw, page, readable, first, last, size[1]))
+    return _straight_first(found)
 
 
-def _line(raw: Any, page: pdfium.PdfTextPage, text: str, first: int, last: int, size: tuple[float, float]) -> Line:
+def _straight_first(found: Sequence[tuple[float, Line]]) -> list[Line]:
+    letters: Counter[float] = Counter()
+    for angle, line in found:
+        letters[angle] += len(line.text)
+    usual = max(letters, key=letters.__getitem__, default=0.0)
+    askew = [replace(line, aside=True) for angle, line in found if angle != usual]
+    return [line for angle, line in found if angle == usual] + askew
+
+
+def _line(raw: Any, page: Any, text: str, first: int, last: int, height: float) -> tuple[float, Line]:
+    """A line and the angle at which it runs, in radians."""
     matrix = raw.FS_MATRIX()
     raw.FPDFText_GetMatrix(page, first, matrix)
-    angle = math.atan2(matrix.b, matrix.a)
+    angle = round(math.atan2(matrix.b, matrix.a), 1)
     scale = math.hypot(matrix.c, matrix.d)
     left, right, bottom, top = _box(raw, page, first, angle)
     end = _box(raw, page, last, angle) if last > first else (left, right, bottom, top)
-    middle = (top + bottom) / 2
-    return Line(
+    line = Line(
         text=text,
         left=left,
         right=end[1],
         top=top,
         bottom=end[2],
         size=raw.FPDFText_GetFontSize(page, first) * scale or top - bottom,
-        bold=all(raw.FPDFText_GetFontWeight(page, n) >= BOLD for n in (first, last)),
-        margin=angle == 0 and not MARGIN_SHARE * size[1] < middle < (1 - MARGIN_SHARE) * size[1],
+        weight=min(raw.FPDFText_GetFontWeight(page, n) for n in (first, last)),
+        margin=angle == 0 and not MARGIN_SHARE * height < (top + bottom) / 2 < (1 - MARGIN_SHARE) * height,
     )
+    return angle, line
 
 
-def _box(raw: Any, page: pdfium.PdfTextPage, index: int, angle: float) -> tuple[float, float, float, float]:
+def _box(raw: Any, page: Any, index: int, angle: float) -> tuple[float, float, float, float]:
     """Left, right, bottom and top of a character, turned to run to the right."""
     box = raw.FS_RECTF()
     raw.FPDFText_GetLooseCharBox(page, index, box)

@@ -187,7 +187,8 @@ def _whole(node: LexborNode, tag: str) -> tuple[str, bool]:
 
 def _texts(root: LexborNode) -> Iterator[str]:
     """The pieces of text below a node that are shown, with a space where a block begins or ends."""
-    stack: list[LexborNode | str] = [*root.iter(include_text=True)][::-1]
+    stack: list[LexborNode | str] = []
+    stack.extend(reversed(list(root.iter(include_text=True))))
     while stack:
         node = stack.pop()
         if isinstance(node, str):

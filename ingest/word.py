@@ -32,13 +32,12 @@ def load_docx(path: Path) -> LoadedDocument:
     """
     import docx
     from docx.opc.exceptions import OpcError
-    from lxml import etree
 
     if path.stat().st_size == 0:
         raise UnreadableDocument("The file is empty. Upload a DOCX that holds text.")
     try:
         document = docx.Document(str(path))
-    except (OpcError, zipfile.BadZipFile, etree.LxmlError, KeyError, ValueError) as error:
+    except (OpcError, zipfile.BadZipFile, SyntaxError, KeyError, ValueError) as error:
         raise UnreadableDocument(DAMAGED) from error
     writer = _Writer(_Styles(document))
     for element in _elements(document.element.body):
