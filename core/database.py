@@ -37,11 +37,10 @@ async def open_pool(settings: DatabaseSettings) -> AsyncIterator[Pool]:
         max_idle=settings.max_idle_s,
         max_lifetime=settings.max_lifetime_s,
         check=AsyncConnectionPool.check_connection,
-        # The checkpointer's savers want autocommit and no server-side prepared statements left behind.
+        # Not among the arguments below: the job engine opens a connection with them and its own autocommit.
+        configure=_configure,
         kwargs={
-            "autocommit": True,
             "row_factory": dict_row,
-            "prepare_threshold": 0,
             "keepalives_idle": 30,
             "application_name": "ragstone",
         },
@@ -57,6 +56,10 @@ async def open_pool(settings: DatabaseSettings) -> AsyncIterator[Pool]:
         yield pool
     finally:
         await pool.close()
+
+
+async def _configure(connection: psycopg.AsyncConnection[DictRow]) -> None:
+    await connection.set_autocommit(True)
 
 
 async def migrate(pool: Pool, folder: Path = MIGRATIONS) -> list[str]:

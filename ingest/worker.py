@@ -13,6 +13,7 @@ import procrastinate
 import psycopg
 from procrastinate import JobContext, PsycopgConnector, RetryDecision
 from procrastinate.jobs import Job, Status
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
 from core.database import Pool
 from core.domain import DocumentId
@@ -28,6 +29,7 @@ ATTEMPTS = 6
 HEARTBEAT_S = 2.0
 STALLED_S = 10.0
 RECONCILE_S = 3.0
+RESTART_MAX_S = 15.0
 SCHEMA_LOCK = 0x7261_6774  # an arbitrary key of our own for pg_advisory_lock
 
 
@@ -130,19 +132,7 @@ async def apply_job_schema(pool: Pool) -> None:
 @asynccontextmanager
 async def run_worker(app: procrastinate.App, pool: Pool, *, concurrency: int) -> AsyncIterator[asyncio.Task[None]]:
     """Work on jobs in the background until the block ends; yields the worker's task."""
-    worker = asyncio.create_task(
-        app.run_worker_async(
-            queues=[QUEUE],
-            concurrency=concurrency,
-            install_signal_handlers=False,
-            update_heartbeat_interval=HEARTBEAT_S,
-            stalled_worker_timeout=STALLED_S,
-            shutdown_graceful_timeout=5.0,
-            fetch_job_polling_interval=2.0,
-            delete_jobs="successful",
-        ),
-        name="ingest-worker",
-    )
+    worker = asyncio.create_task(_keep_working(app, concurrency), name="ingest-worker")
     keeper = asyncio.create_task(_keep_reconciled(app, pool), name="ingest-reconcile")
     try:
         yield worker
@@ -150,6 +140,29 @@ async def run_worker(app: procrastinate.App, pool: Pool, *, concurrency: int) ->
         for task in (keeper, worker):
             task.cancel()
         await asyncio.gather(keeper, worker, return_exceptions=True)
+
+
+async def _keep_working(app: procrastinate.App, concurrency: int) -> None:
+    """Run the worker, and run it again when a lost database has stopped it."""
+    async for attempt in AsyncRetrying(
+        wait=wait_exponential(max=RESTART_MAX_S), retry=retry_if_exception_type(Exception), before_sleep=_tell
+    ):
+        with attempt:
+            await app.run_worker_async(
+                queues=[QUEUE],
+                concurrency=concurrency,
+                install_signal_handlers=False,
+                update_heartbeat_interval=HEARTBEAT_S,
+                stalled_worker_timeout=STALLED_S,
+                shutdown_graceful_timeout=5.0,
+                fetch_job_polling_interval=2.0,
+                delete_jobs="successful",
+            )
+
+
+def _tell(state: RetryCallState) -> None:
+    failure = state.outcome.exception() if state.outcome else None
+    logger.warning("the ingestion worker stopped and starts again: %s", type(failure).__name__)
 
 
 async def _keep_reconciled(app: procrastinate.App, pool: Pool) -> None:
