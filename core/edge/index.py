@@ -129,8 +129,7 @@ class EdgeIndex:
                 await optimise_in_child(copy, self._dimension)
                 old = await _run(self._optimiser, partial(self._adopt, copy, journal))
             finally:
-                self._journal = None
-                await _run(self._optimiser, partial(shutil.rmtree, copy, ignore_errors=True))
+                await _run(self._writer, partial(self._end_copy, copy))
             await _run(self._optimiser, partial(self._retire, old))
             LOGGER.info("optimised the vector index in %.1f s", time.monotonic() - started)
             return True
@@ -200,6 +199,11 @@ class EdgeIndex:
         journal: Journal = []
         self._journal = journal
         return journal
+
+    def _end_copy(self, copy: Path) -> None:
+        """On the writer, so that a cancelled copy is complete before it is deleted."""
+        self._journal = None
+        shutil.rmtree(copy, ignore_errors=True)
 
     def _adopt(self, copy: Path, journal: Journal) -> Shard:
         """Make the optimised copy the live shard; gives the old one."""
