@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import Unavailable
 
-WARNINGS = 2
+ERRORS = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,6 @@ def _parameters(parameters: Any, options: ServerOptions) -> Any:
     parameters.cors_origins = ""
     parameters.cors_origins_explicit = True
     parameters.cors_credentials = False
-    # Above warnings it would log what is asked.
-    parameters.verbosity = WARNINGS
+    # It warns of oddities in the files that nobody can act on, and at higher levels logs what is asked.
+    parameters.verbosity = ERRORS
     return parameters

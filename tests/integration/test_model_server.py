@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,30 @@ import httpx
 import pytest
 from openai import AsyncOpenAI
 
-from tests.model_server import ROOT, TINY, models_dir, run_model_server, start_model_server, wait_until_ready
+from models.catalog import read_catalog
+from tests.model_server import ROOT, TINY, models_dir, start_model_server, wait_until_ready
 
-COLOURS = {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]}
+COLOURS: dict[str, object] = {
+    "type": "object",
+    "properties": {"colour": {"enum": ["red", "blue"]}},
+    "required": ["colour"],
+}
+PARENT = """
+import sys, time
+from pathlib import Path
+from tests.model_server import TINY, models_dir, start_model_server, wait_until_ready
+process = start_model_server(TINY, models_dir(), Path(sys.argv[1]))
+wait_until_ready(process, Path(sys.argv[1]))
+print(process.pid, flush=True)
+time.sleep(600)
+"""
 # A story that does not end by itself, so that a request is still worked on when the test looks.
 ENDLESS: dict[str, Any] = {"max_tokens": 3000, "extra_body": {"ignore_eos": True}}
 
 
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    with run_model_server(TINY, models_dir()) as url:
-        yield url
-
-
 @pytest.fixture
-async def client(base_url: str) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=base_url, api_key="none", timeout=120) as client:
+async def client(model_server: str) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=model_server, api_key="none", timeout=120) as client:
         yield client
 
 
@@ -43,19 +51,19 @@ async def busy_slots(base_url: str) -> int:
 
 async def until_busy(base_url: str, wanted: int) -> None:
     async with asyncio.timeout(60):
-        while await busy_slots(base_url) != wanted:
+        while await busy_slots(base_url) != wanted:  # noqa: ASYNC110  # another process's state
             await asyncio.sleep(0.05)
 
 
-async def test_health_and_the_catalog_name_are_served(base_url: str, client: AsyncOpenAI) -> None:
+async def test_health_and_the_catalog_name_are_served(model_server: str, client: AsyncOpenAI) -> None:
     async with httpx.AsyncClient() as http:
-        health = await http.get(base_url.removesuffix("/v1") + "/health")
+        health = await http.get(model_server.removesuffix("/v1") + "/health")
     assert health.json() == {"status": "ok"}
     assert [model.id async for model in client.models.list()] == [TINY]
 
 
-async def test_other_origins_and_the_servers_own_page_are_closed(base_url: str) -> None:
-    async with httpx.AsyncClient(base_url=base_url.removesuffix("/v1")) as http:
+async def test_other_origins_and_the_servers_own_page_are_closed(model_server: str) -> None:
+    async with httpx.AsyncClient(base_url=model_server.removesuffix("/v1")) as http:
         answer = await http.get("/health", headers={"Origin": "http://elsewhere.example"})
         page = await http.get("/")
     assert answer.headers.get("Access-Control-Allow-Origin", "") == ""
@@ -108,7 +116,7 @@ async def test_a_repeated_prefix_is_taken_from_the_prompt_cache(client: AsyncOpe
 
 
 async def test_two_requests_are_worked_on_at_once_and_a_client_that_leaves_frees_its_slot(
-    base_url: str, client: AsyncOpenAI
+    model_server: str, client: AsyncOpenAI
 ) -> None:
     streams = [
         await client.chat.completions.create(
@@ -118,11 +126,11 @@ async def test_two_requests_are_worked_on_at_once_and_a_client_that_leaves_frees
     ]
     for stream in streams:
         await anext(aiter(stream))
-    await until_busy(base_url, 2)
+    await until_busy(model_server, 2)
     await streams[0].close()
-    await until_busy(base_url, 1)
+    await until_busy(model_server, 1)
     await streams[1].close()
-    await until_busy(base_url, 0)
+    await until_busy(model_server, 0)
 
 
 async def test_a_signal_ends_it_in_the_middle_of_an_answer_with_status_0(tmp_path: Path) -> None:
@@ -148,9 +156,7 @@ def test_it_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys, time; from pathlib import Path; from tests.model_server import *\n"
-            "process = start_model_server(TINY, models_dir(), Path(sys.argv[1]))\n"
-            "wait_until_ready(process, Path(sys.argv[1])); print(process.pid, flush=True); time.sleep(600)",
+            PARENT,
             str(status_file),
         ],
         cwd=ROOT,
@@ -194,8 +200,6 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_damaged_model_file_is_said_in_one_line(tmp_path: Path) -> None:
-    from models.catalog import read_catalog
-
     damaged = tmp_path / read_catalog().entry(TINY).served_file
     damaged.write_bytes(b"GGUF" + bytes(1000))
     process = start_model_server(TINY, tmp_path, tmp_path / "status.json")
