@@ -97,4 +97,5 @@ def end_recorded(path: Path) -> list[str]:
     end(list(left.values()), signal.SIGTERM, grace_s=LEFTOVER_GRACE_S)
     for process in left.values():
         signal_group(process.pid, signal.SIGKILL)
+    path.unlink(missing_ok=True)
     return sorted(left)

@@ -145,14 +145,14 @@ class Supervisor:
         while waiting := [child for child in self._children if not child.ready.is_set()]:
             if time.monotonic() > next_line:
                 next_line = time.monotonic() + PROGRESS_EVERY_S
-                self._tell_progress({child.part.title: child.waits_for for child in waiting}, told)
+                self._tell_progress({child.part.title: child.waits_for or "starting" for child in waiting}, told)
             if time.monotonic() > self._born + PATIENCE_S:
                 self._tell()
             await asyncio.sleep(0.1)
 
     def _tell_progress(self, news: dict[str, str], told: dict[str, str]) -> None:
         for title, waits_for in news.items():
-            if waits_for and told.get(title) != waits_for:
+            if told.get(title) != waits_for:
                 told[title] = waits_for
                 self._say(f"{title}: {waits_for}")
 
