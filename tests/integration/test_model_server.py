@@ -15,14 +15,18 @@ from typing import Any
 import httpx
 import pytest
 from openai import AsyncOpenAI
+from openai.types.shared_params.response_format_json_schema import JSONSchema
 
 from models.catalog import read_catalog
 from tests.model_server import ROOT, TINY, models_dir, start_model_server, wait_until_ready
 
-COLOURS: dict[str, object] = {
-    "type": "object",
-    "properties": {"colour": {"enum": ["red", "blue"]}},
-    "required": ["colour"],
+COLOURS: JSONSchema = {
+    "name": "colour",
+    "schema": {
+        "type": "object",
+        "properties": {"colour": {"enum": ["red", "blue"]}},
+        "required": ["colour"],
+    },
 }
 PARENT = """
 import sys, time
@@ -95,7 +99,7 @@ async def test_a_json_schema_constrains_the_answer(client: AsyncOpenAI) -> None:
         messages=[{"role": "user", "content": "What is the colour of the sky?"}],
         temperature=0,
         max_tokens=32,
-        response_format={"type": "json_schema", "json_schema": {"name": "colour", "schema": COLOURS}},
+        response_format={"type": "json_schema", "json_schema": COLOURS},
     )
     assert json.loads(answer.choices[0].message.content or "")["colour"] in {"red", "blue"}
 
