@@ -85,6 +85,12 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
     )
 
 
+async def _unstorable(request: Request, error: Exception) -> JSONResponse:
+    logger.info("the database refused a value: %s", type(error).__name__)
+    detail = "A text in the request cannot be stored: it holds the control character U+0000. Remove it and try again."
+    return problem(request, 422, "invalid-input", "The request is not valid", detail)
+
+
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     logger.error("unforeseen error on %s %s", request.method, request.url.path, exc_info=error)
     detail = "An unexpected error. The server's log has the reason."
@@ -95,7 +101,7 @@ def explain(found: Sequence[Any]) -> str:
     """Validation errors in a sentence each: where, and what was expected."""
     lines = []
     for item in found:
-        place = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path")) or "the body"
+        place = ".".join(str(part) for part in item["loc"][1:]) or f"the {item['loc'][0]}"
         if item["type"] == "json_invalid":
             return f"The body is not valid JSON: {item['ctx']['error']} at character {item['loc'][-1]}."
         lines.append(f"{place}: {item['msg']}")
@@ -108,5 +114,6 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(psycopg.OperationalError, _database)
+    app.add_exception_handler(psycopg.errors.UntranslatableCharacter, _unstorable)
     app.add_exception_handler(PoolTimeout, _database)
     app.add_exception_handler(Exception, _unforeseen)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from ingest.load import open_loader
+from langchain_core.language_models import BaseChatModel
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from app.agents import Agent, Agents, register
@@ -21,10 +21,11 @@ from graphs.rag import rag_graph
 from ingest.blobs import BlobStore, open_blobs
 from ingest.collection import Collections
 from ingest.document import Documents
+from ingest.load import open_loader
 from ingest.pipeline import Pipeline
 from ingest.progress import Progress
 from ingest.worker import Jobs, apply_job_schema, create_job_app, run_worker
-from models.chat import create_chat
+from models.chat import open_chat
 from models.embedder import Embedder, open_embedder
 from models.lexical import LexicalEncoder
 from tools.search import Search
@@ -114,7 +115,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         worker = await stack.enter_async_context(run_worker(job_app, pool, concurrency=settings.ingest.concurrency))
         search = Search(pool, index, embedder, lexical, candidates=settings.retrieval.candidates)
         saver = create_saver(pool)
-        agents = Agents({"rag": rag_agent(search, saver, settings)})
+        chat = await stack.enter_async_context(open_chat(settings.chat))
+        agents = Agents({"rag": rag_agent(search, chat, saver, settings)})
         await register(pool, agents)
         collections, runs = Collections(pool, embedder), Runs(pool)
         runner = Runner(pool, runs, agents, collections)
@@ -137,14 +139,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
 
 
-def rag_agent(search: Search, saver: AsyncPostgresSaver, settings: Settings) -> Agent:
+def rag_agent(search: Search, chat: BaseChatModel, saver: AsyncPostgresSaver, settings: Settings) -> Agent:
     """The ``rag`` graph as an assistant."""
-    graph = rag_graph(search, create_chat(settings.chat), settings.retrieval)
+    graph = rag_graph(search, chat, settings.retrieval).compile(checkpointer=saver, name="rag")
+    # What the nodes share among themselves is nobody's business outside: states and streams show the output only.
+    graph.stream_channels = graph.output_channels
     return Agent(
         graph_id="rag",
         name="rag",
         description="Answers questions from the documents, with citations.",
-        graph=graph.compile(checkpointer=saver, name="rag"),
+        graph=graph,
         draft_node="generate",
         answer_node="verify",
     )

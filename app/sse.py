@@ -1,10 +1,12 @@
-"""Server-sent events: frames, and the response that keeps a stream alive through proxies."""
+"""Server-sent events: frames, and the response that keeps a stream alive and notices when its reader has gone."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any
 
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 HEARTBEAT_S = 15.0
@@ -17,21 +19,33 @@ def sse(event: str, data: str, seq: int | None = None) -> bytes:
     return ("\n".join(lines) + "\n\n").encode()
 
 
-def event_stream(frames: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
-    """The frames as a response, with a comment whenever nothing was said for a while."""
-    return StreamingResponse(
-        with_heartbeat(frames), media_type="text/event-stream", headers={**HEADERS, **(headers or {})}
-    )
+def event_stream(
+    request: Request, frames: AsyncGenerator[bytes], headers: Mapping[str, str] | None = None
+) -> StreamingResponse:
+    """The frames as a response; when the reader goes away, the generator of the frames is closed."""
+    body = watched(frames, asyncio.ensure_future(departure(request)))
+    return StreamingResponse(body, media_type="text/event-stream", headers={**HEADERS, **(headers or {})})
 
 
-async def with_heartbeat(frames: AsyncIterator[bytes], seconds: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
-    """The frames, and ``: heartbeat`` after every silence of ``seconds``."""
+async def departure(request: Request) -> None:
+    """Return when the reader has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def watched(
+    frames: AsyncGenerator[bytes], gone: asyncio.Future[None], seconds: float = HEARTBEAT_S
+) -> AsyncIterator[bytes]:
+    """The frames, with ``: heartbeat`` after every silence of ``seconds``, until the reader has gone."""
     waiting: asyncio.Future[bytes] | None = None
     try:
         while True:
             waiting = waiting or asyncio.ensure_future(anext(frames))
-            done, _ = await asyncio.wait([waiting], timeout=seconds)
-            if not done:
+            both: list[asyncio.Future[Any]] = [waiting, gone]
+            done, _ = await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if gone in done:
+                return
+            if waiting not in done:
                 yield b": heartbeat\n\n"
                 continue
             try:
@@ -41,6 +55,13 @@ async def with_heartbeat(frames: AsyncIterator[bytes], seconds: float = HEARTBEA
             waiting = None
             yield frame
     finally:
-        if waiting is not None:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
+        gone.cancel()
+        await asyncio.shield(asyncio.ensure_future(close(frames, waiting)))
+
+
+async def close(frames: AsyncGenerator[bytes], waiting: asyncio.Future[bytes] | None) -> None:
+    """End the generator wherever it is, so that what it holds is given back."""
+    if waiting is not None:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    await frames.aclose()

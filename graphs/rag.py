@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID
 
-import httpx
+import httpx2
 import openai
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
@@ -111,7 +111,7 @@ class RagNodes:
                         runtime.stream_writer(usage_event(chunk.usage_metadata))
                     if verified := verifier.feed(chunk.text):
                         runtime.stream_writer({"type": "answer", "text": verified})
-            except (openai.OpenAIError, httpx.HTTPError) as error:
+            except (openai.OpenAIError, httpx2.HTTPError) as error:
                 raise as_platform_error(error) from error
         runtime.stream_writer({"type": "answer", "text": verifier.finish()})
         return {"draft": draft, "draft_id": draft_id}
@@ -227,7 +227,7 @@ def as_platform_error(error: Exception) -> Unavailable | InvalidInput:
 async def _ask(chat: Any, messages: Sequence[BaseMessage]) -> AIMessage:
     try:
         reply: AIMessage = await chat.ainvoke(messages)
-    except (openai.OpenAIError, httpx.HTTPError) as error:
+    except (openai.OpenAIError, httpx2.HTTPError) as error:
         raise as_platform_error(error) from error
     return reply
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
 from io import BufferedIOBase
 from typing import Annotated, Any, BinaryIO, cast
@@ -121,7 +121,7 @@ async def describe(file: UploadFile, metadata: dict[str, Any]) -> Upload:
 def digest_of(file: BinaryIO) -> tuple[str, int]:
     """SHA-256 and size of a file, which is then at its start again."""
     file.seek(0)
-    digest = hashlib.file_digest(cast(BufferedIOBase, file), "sha256").hexdigest()
+    digest = hashlib.file_digest(cast("BufferedIOBase", file), "sha256").hexdigest()
     size = file.tell()
     file.seek(0)
     return digest, size
@@ -202,11 +202,11 @@ def read_cursor(cursor: str) -> tuple[datetime, DocumentId]:
 async def watch_documents(request: Request, principal: Caller, services: Using) -> Response:
     """A stream of ``document`` events: every document that changes from now on, as it then is."""
 
-    async def events() -> AsyncIterator[bytes]:
+    async def events() -> AsyncGenerator[bytes]:
         seen: dict[UUID, datetime] = {}
         moment = datetime.now(UTC)
         start = moment
-        while not await request.is_disconnected():
+        while True:
             for document in await services.documents.changed_since(principal.tenant, max(start, moment - OVERLAP)):
                 if seen.get(document.id) != document.updated_at:
                     seen[document.id] = document.updated_at
@@ -214,7 +214,7 @@ async def watch_documents(request: Request, principal: Caller, services: Using) 
                     yield sse("document", wire(document).model_dump_json())
             await asyncio.sleep(WATCH_S)
 
-    return event_stream(events())
+    return event_stream(request, events())
 
 
 @router.get("/documents/{document_id}")

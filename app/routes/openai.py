@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Literal
 
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.auth import Caller, Using
@@ -72,13 +72,13 @@ def model(name: str) -> dict[str, Any]:
 
 
 @router.post("/chat/completions", response_model=None)
-async def complete(body: ChatCompletionRequest, principal: Caller, services: Using) -> Response:
+async def complete(body: ChatCompletionRequest, request: Request, principal: Caller, services: Using) -> Response:
     """Answer the last message from the documents; ``citations`` stand beside the answer."""
     run = await start(body, principal, services)
     identity = {"id": f"chatcmpl-{run.id.hex}", "created": int(time.time()), "model": body.model}
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
-        return event_stream(stream(services, run, identity, usage=usage))
+        return event_stream(request, stream(services, run, identity, usage=usage))
     text, citations, tokens = "", [], {}
     async for kind, value in parts(services, run):
         if kind == "text":
@@ -134,7 +134,7 @@ async def parts(services: Services, run: Run) -> AsyncIterator[tuple[str, Any]]:
         await services.threads.delete(run.principal, run.thread_id)
 
 
-async def stream(services: Services, run: Run, identity: dict[str, Any], *, usage: bool) -> AsyncIterator[bytes]:
+async def stream(services: Services, run: Run, identity: dict[str, Any], *, usage: bool) -> AsyncGenerator[bytes]:
     """The answer as chunks of the original API, sentence by sentence as each is verified."""
 
     def frame(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:

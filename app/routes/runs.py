@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from langchain_core.messages import convert_to_messages
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from app.auth import Caller, Using
 from app.limits import check_text
@@ -122,7 +122,7 @@ async def frames(
     after: int = 0,
     cancel: bool = False,
     drop: bool = False,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """The run's events as frames; a reader who goes away stops the run only if it asked for that."""
     ended = False
     try:
@@ -156,11 +156,13 @@ def answer(run: Run, value: Any) -> Response:
 
 
 @router.post("/threads/{thread_id}/runs/stream", response_class=StreamingResponse)
-async def stream_run(thread_id: UUID, body: RunCreate, principal: Caller, services: Using) -> Response:
+async def stream_run(
+    thread_id: UUID, body: RunCreate, request: Request, principal: Caller, services: Using
+) -> Response:
     """Start a run and stream its events."""
     run = await start(body, principal, services, thread_id, modes(body))
     cancel = body.on_disconnect == "cancel"
-    return event_stream(frames(services, run, cancel=cancel), locations(run))
+    return event_stream(request, frames(services, run, cancel=cancel), locations(run))
 
 
 @router.post("/threads/{thread_id}/runs/wait")
@@ -181,12 +183,12 @@ async def create_run(
 
 
 @router.post("/runs/stream", response_class=StreamingResponse)
-async def stream_alone(body: RunCreate, principal: Caller, services: Using) -> Response:
+async def stream_alone(body: RunCreate, request: Request, principal: Caller, services: Using) -> Response:
     """Stream a run on a thread of its own, which is removed at its end."""
     thread_id = uuid.uuid4()
     body.if_not_exists = "create"
     run = await start(body, principal, services, thread_id, modes(body))
-    return event_stream(frames(services, run, drop=body.on_completion != "keep"), locations(run))
+    return event_stream(request, frames(services, run, drop=body.on_completion != "keep"), locations(run))
 
 
 @router.post("/runs/wait")
@@ -232,6 +234,7 @@ async def join_run(thread_id: UUID, run_id: UUID, principal: Caller, services: U
 async def rejoin_run(
     thread_id: UUID,
     run_id: UUID,
+    request: Request,
     principal: Caller,
     services: Using,
     last_event_id: Annotated[str | None, Header()] = None,
@@ -243,7 +246,7 @@ async def rejoin_run(
         after = max(0, int(last_event_id)) if last_event_id else 0
     except ValueError as error:
         raise InvalidInput("Last-Event-ID must be the id of an event of this run, or -1.") from error
-    return event_stream(frames(services, run, after=after, cancel=cancel_on_disconnect), locations(run))
+    return event_stream(request, frames(services, run, after=after, cancel=cancel_on_disconnect), locations(run))
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)

@@ -33,9 +33,13 @@ ZIP = b"PK\x03\x04" + b"\0" * 64
 async def test_a_bad_file_is_refused(tenant: Tenant, name: str, content: bytes, status: int, words: str) -> None:
     boundary = "b0undary"
     body = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    ).encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        + content
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
     response = await tenant.http.post("/documents", content=body, headers=headers)
     assert response.status_code == status, response.text
@@ -118,9 +122,7 @@ async def test_an_upload_without_a_file_says_how_to_send_one(tenant: Tenant) -> 
 
 @pytest.mark.parametrize("metadata", ["[1]", "{", '{"a": "\\u0000"}'])
 async def test_metadata_must_be_an_object(tenant: Tenant, metadata: str) -> None:
-    response = await tenant.http.post(
-        "/documents", files={"files": ("a.txt", b"text")}, data={"metadata": metadata}
-    )
+    response = await tenant.http.post("/documents", files={"files": ("a.txt", b"text")}, data={"metadata": metadata})
     assert response.status_code == 422
     assert "metadata" in response.json()["detail"]
 

@@ -183,7 +183,9 @@ async def test_collections_separate_documents(tenant: Tenant) -> None:
         hits = (await tenant.http.post("/search", json=body)).json()["hits"]
         assert {hit["document_name"] for hit in hits} == {name}
     assert (await tenant.http.delete("/collections/boats")).status_code == 409
-    assert (await tenant.http.post("/documents", data={"collection": "cars"}, files={"files": ("a.txt", b"a")})).status_code == 404
+    assert (
+        await tenant.http.post("/documents", data={"collection": "cars"}, files={"files": ("a.txt", b"a")})
+    ).status_code == 404
 
 
 async def test_search_shows_every_score_and_the_time_of_each_stage(tenant: Tenant) -> None:
@@ -205,7 +207,9 @@ async def test_metadata_is_kept(tenant: Tenant) -> None:
 
 
 async def test_a_question_does_not_wait_for_documents_that_are_embedded(tenant: Tenant) -> None:
-    text = "\n\n".join(f"Paragraph {number} tells of ship {number} and its crew of {number * 3}." for number in range(400))
+    text = "\n\n".join(
+        f"Paragraph {number} tells of ship {number} and its crew of {number * 3}." for number in range(400)
+    )
     response = await tenant.http.post("/documents", files={"files": ("ships.txt", text.encode())})
     document = response.json()["documents"][0]["id"]
     async with asyncio.timeout(60):

@@ -23,7 +23,7 @@ def routes() -> list[tuple[str, str]]:
     return [
         (method, route.path)
         for route in flat(app.routes)
-        for method in sorted(route.methods)
+        for method in sorted(route.methods or ())
         if route.path not in PUBLIC
     ]
 

@@ -16,6 +16,8 @@ from tests.documents import FERRIES, LIGHTHOUSE
 from tests.model_relay import Relay
 
 QUESTION: dict[str, Any] = {"messages": [{"role": "user", "content": "When was the lighthouse built?"}]}
+BOATS: Any = {"collections": ["boats"]}
+CARS: Any = {"collections": ["cars"]}
 GOOD = "The lighthouse of Kerzenfels was built in 1821 [1]."
 
 
@@ -80,7 +82,7 @@ async def test_nothing_relevant_is_said_and_nothing_cited_without_asking_the_mod
     tenant: Tenant, relay: Relay
 ) -> None:
     await tenant.upload("ferries.txt", FERRIES.encode())
-    question = {"messages": [{"role": "user", "content": "How do I reset my password?"}]}
+    question: Any = {"messages": [{"role": "user", "content": "How do I reset my password?"}]}
     with relay.scripted("Never said.") as script:
         state: Any = await tenant.sdk.runs.wait(None, "rag", input=question)
     assert state["messages"][-1]["content"] == "I found nothing about this in the documents."
@@ -92,7 +94,7 @@ async def test_a_follow_up_question_is_understood_with_its_history(tenant: Tenan
     thread = (await tenant.sdk.threads.create())["thread_id"]
     with relay.scripted(GOOD):
         await tenant.sdk.runs.wait(thread, "rag", input=QUESTION)
-    follow_up = {"messages": [{"role": "user", "content": "Who was the engineer of it?"}]}
+    follow_up: Any = {"messages": [{"role": "user", "content": "Who was the engineer of it?"}]}
     rewrite = "Who was the engineer of the lighthouse?"
     with relay.scripted(rewrite, "The engineer was Marta Olsund.") as script:
         state: Any = await tenant.sdk.runs.wait(thread, "rag", input=follow_up)
@@ -113,11 +115,11 @@ async def test_state_and_history_are_kept(tenant: Tenant, relay: Relay) -> None:
     assert history[0]["checkpoint"] == state["checkpoint"]
     assert len({entry["checkpoint"]["checkpoint_id"] for entry in history}) == len(history) >= 4
     assert history[0]["parent_checkpoint"] == history[1]["checkpoint"]
-    older = await tenant.sdk.threads.get_history(thread, limit=1, before=history[1]["checkpoint"]["checkpoint_id"])  # type: ignore[arg-type]
+    older = await tenant.sdk.threads.get_history(thread, limit=1, before=history[1]["checkpoint"]["checkpoint_id"])
     assert older[0]["checkpoint"] == history[2]["checkpoint"]
     found = await tenant.sdk.threads.search(metadata={"title": "Light"})
     assert [item["thread_id"] for item in found] == [thread]
-    assert found[0]["values"]["messages"][-1]["type"] == "ai"  # type: ignore[index, call-overload]
+    assert found[0]["values"]["messages"][-1]["type"] == "ai"  # type: ignore[index]
     assert found[0]["metadata"]["graph_id"] == "rag"  # type: ignore[index]
 
 
@@ -254,7 +256,12 @@ async def test_a_run_whose_process_died_is_taken_over(tenant: Tenant, services: 
     kwargs = {"input": QUESTION, "stream_mode": ["values"], "collections": None, "recursion_limit": 25}
     with relay.scripted(GOOD):
         run = await services.runs.admit(
-            tenant.principal, thread, agent.assistant_id, worker=uuid.uuid4(), kwargs=kwargs, metadata={"graph_id": "rag"}
+            tenant.principal,
+            thread,
+            agent.assistant_id,
+            worker=uuid.uuid4(),
+            kwargs=kwargs,
+            metadata={"graph_id": "rag"},
         )
         await services.runs.release(run.id)
         async with asyncio.timeout(20):
@@ -269,10 +276,10 @@ async def test_only_named_collections_are_read(tenant: Tenant, relay: Relay) -> 
     await tenant.http.post("/collections", json={"name": "boats"})
     await tenant.upload("k.md", LIGHTHOUSE.encode())
     with relay.scripted(GOOD):
-        state: Any = await tenant.sdk.runs.wait(None, "rag", input=QUESTION, context={"collections": ["boats"]})
+        state: Any = await tenant.sdk.runs.wait(None, "rag", input=QUESTION, context=BOATS)
     assert state["citations"] == []
     with pytest.raises(NotFoundError):
-        await tenant.sdk.runs.wait(None, "rag", input=QUESTION, context={"collections": ["cars"]})
+        await tenant.sdk.runs.create(None, "rag", input=QUESTION, context=CARS)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +298,7 @@ async def test_only_named_collections_are_read(tenant: Tenant, relay: Relay) -> 
 async def test_input_that_is_no_question_is_refused_before_anything_runs(tenant: Tenant, input: Any) -> None:
     thread = (await tenant.sdk.threads.create())["thread_id"]
     with pytest.raises(UnprocessableEntityError):
-        await tenant.sdk.runs.wait(thread, "rag", input=input)
+        await tenant.sdk.runs.create(thread, "rag", input=input)
     assert await tenant.sdk.runs.list(thread) == []
     assert (await tenant.sdk.threads.get(thread))["status"] == "idle"
 
