@@ -24,7 +24,18 @@ import qdrant_edge as engine
 from core.domain import ChunkId, DocumentId, Scope, TenantId
 from core.edge.optimiser import optimise_in_child
 from core.edge.request import chosen, matches, requests, upsertion, within
-from core.edge.shard import UNFINISHED, Shard, load, name_current, open_live, owned, shard_name, sync, translated
+from core.edge.shard import (
+    UNFINISHED,
+    Shard,
+    copy_file,
+    load,
+    name_current,
+    open_live,
+    owned,
+    shard_name,
+    sync,
+    translated,
+)
 from core.errors import Unavailable
 from core.index import DENSE, LEXICAL, IndexQuery, Point, Ranking, check_dimension
 
@@ -195,7 +206,7 @@ class EdgeIndex:
 
     def _copy_live(self, copy: Path) -> Journal:
         """On the writer, so that the files stand still: they are what a killed process would leave."""
-        shutil.copytree(self._live.path, copy)
+        shutil.copytree(self._live.path, copy, copy_function=copy_file)
         journal: Journal = []
         self._journal = journal
         return journal
@@ -210,10 +221,11 @@ class EdgeIndex:
         ready = copy.with_suffix("")
         copy.rename(ready)
         try:
+            # Before the engine does it while it holds the interpreter lock.
+            sync(ready, *ready.rglob("*"))
             shard = load(ready, self._dimension)
             shard.settled = shard.engine.info().indexed_vectors_count
             done = _catch_up(shard, journal, 0)
-            sync(ready, *ready.rglob("*"))
             return self._writer.submit(self._switch, shard, journal, done).result()
         except BaseException:
             if self._live.path != ready:
@@ -235,6 +247,7 @@ class EdgeIndex:
     def _retire(self, old: Shard) -> None:
         with self._gate:
             self._gate.wait_for(lambda: old.readers == 0)
+        sync(*old.path.rglob("*"))
         old.engine.close()
         shutil.rmtree(old.path, ignore_errors=True)
 
