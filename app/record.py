@@ -85,13 +85,10 @@ def end_recorded(path: Path) -> list[str]:
     """End what a killed supervisor left running, and name the parts. Blocks."""
     try:
         parts = json.loads(path.read_text("utf-8"))["parts"]
-    except (OSError, ValueError, KeyError):
+        known = {name: (part["pid"], part["created"]) for name, part in parts.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
-    left = {
-        name: process
-        for name, part in parts.items()
-        if part["pid"] and part["created"] and (process := find(part["pid"], part["created"]))
-    }
+    left = {name: process for name, (pid, born) in known.items() if pid and born and (process := find(pid, born))}
     # The database has its own way to be ended, with more patience.
     left.pop("database", None)
     end(list(left.values()), signal.SIGTERM, grace_s=LEFTOVER_GRACE_S)
