@@ -28,13 +28,14 @@ def load_markdown(path: Path) -> LoadedDocument:
         UnreadableDocument: the file is binary or holds no text.
     """
     text = clean(decode(path.read_bytes()))
-    blocks = list(_blocks(text))
+    blocks = list(markdown_blocks(text))
     if not blocks:
         raise UnreadableDocument("The file is empty: it holds no text. Upload a file that does.")
     return LoadedDocument(text=text, blocks=blocks)
 
 
-def _blocks(text: str) -> Iterator[Block]:
+def markdown_blocks(text: str) -> Iterator[Block]:
+    """The blocks of a Markdown text, in order; together they hold all of it but rules, remarks and heading marks."""
     from markdown_it import MarkdownIt
 
     front = FRONT_MATTER.match(text)

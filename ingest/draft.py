@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from core.domain import Block, LoadedDocument, Page
 from core.errors import UnreadableDocument
+from ingest.encoding import clean
 
 GAP = "\n\n"
 
@@ -24,7 +25,8 @@ class Draft:
         self._pages.append(Page(number=number, start=self._length + (len(GAP) if self._parts else 0)))
 
     def add(self, text: str, *, level: int = 0, lines: bool = False) -> None:
-        """Append a block; blank text is left out."""
+        """Append a block, cleaned; blank text is left out."""
+        text = clean(text)
         text = text.strip("\n") if lines else text.strip()
         if not text.strip():
             return

@@ -24,6 +24,7 @@ CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\v\b\x1b"))
 LINE_BREAKS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # Control characters, the byte order mark, lone surrogates and code points that are no characters.
 DEBRIS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff\ud800-\udfff\ufffe\uffff]")
+JAPANESE_ESCAPE = re.compile(rb"\x1b\$[@B]")
 KANA = re.compile("[\u3041-\u30fa]")
 
 
@@ -56,7 +57,8 @@ def decode(data: bytes, declared: str | None = None) -> str:
             "The file holds binary data, not text. Upload a PDF, DOCX, HTML, Markdown or plain-text file."
         )
     try:
-        return data.decode("utf-8")
+        # In ISO 2022 Japanese text is ASCII to the eye of a decoder; what gives it away is how it changes its alphabet.
+        return data.decode("iso2022_jp_2" if JAPANESE_ESCAPE.search(data) else "utf-8")
     except UnicodeDecodeError:
         return _legacy(data, declared)
 

@@ -157,15 +157,16 @@ def _groups(lines: Sequence[Line], body: _Body) -> list[_Group]:
 
 def _breaks(last: Line, line: Line, body: _Body, usual: float) -> bool:
     """Whether a paragraph ends between two lines."""
-    if abs(last.size - line.size) > 0.1 * max(last.size, line.size) or body.is_bold(last) != body.is_bold(line):
-        return True
-    if last.aside != line.aside:
-        return True
+    lower = line.text[:1].islower()
     gap = last.bottom - line.top
+    if abs(last.size - line.size) > 0.1 * max(last.size, line.size) or last.aside != line.aside:
+        return True
+    if body.is_bold(last) != body.is_bold(line) and not lower:
+        return True
     ended = last.text.rstrip().endswith(END_MARKS)
     if gap < -0.5 * line.size or gap > 8 * line.size:
         # The next column: a sentence that is under way goes on there.
-        return ended or not line.text[:1].islower()
+        return ended or not lower
     if gap > max(usual, 0.0) + 0.45 * line.size:
         return True
     indented = line.left - last.left > 0.8 * line.size and last.right > last.left

@@ -21,7 +21,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from core.domain import LoadedDocument
-from core.errors import PlatformError, UnreadableDocument, UnsupportedType
+from core.errors import PlatformError, Unavailable, UnreadableDocument, UnsupportedType
 from ingest import media
 from ingest.commonmark import load_markdown
 from ingest.pdf import load_pdf
@@ -38,8 +38,6 @@ LOADERS: dict[str, Callable[[Path], LoadedDocument]] = {
     media.MARKDOWN: load_markdown,
     media.PLAIN: load_plain,
 }
-# The server that the children are forked from: it knows the readers' libraries, and nothing of the parent.
-PRELOADED = ["ingest.load", "pypdfium2", "docx", "selectolax.lexbor", "markdown_it", "charset_normalizer"]
 SIGNAL_OF_PARENTS_DEATH = 1  # prctl(2): PR_SET_PDEATHSIG
 AGAIN = "Open it in the program that made it, save it again and upload the new file."
 
@@ -80,6 +78,7 @@ class Loader:
         Raises:
             UnsupportedType: there is no loader for the type.
             UnreadableDocument: the bytes cannot be read, or not within the limits of time and memory.
+            Unavailable: the children do not start.
             OSError: there is no such file.
         """
         try:
@@ -89,7 +88,9 @@ class Loader:
             try:
                 return await self._attempt(path, media_type)
             except BrokenProcessPool as error:
-                raise UnreadableDocument(self._crashed("")) from error
+                raise Unavailable(
+                    "The processes that read documents do not start. The error output says why; free memory, then retry."
+                ) from error
 
     async def start(self) -> None:
         """Start the children before the first document comes."""
@@ -137,7 +138,7 @@ class Loader:
 
     def _open(self) -> ProcessPool:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
+        context.set_forkserver_preload(["ingest.preload"])
         pool = ProcessPool(self._processes, initializer=_restrict, initargs=(self._memory_mb,), context=context)
         assert pool.active  # noqa: S101 -- asking is what starts it
         return pool

@@ -60,13 +60,15 @@ def _open(text: str, blocks: Sequence[Block]) -> list[Section]:
     current = Section()
     opened = [current]
     for block in blocks:
+        words = text[block.start : block.end].split()
+        if not words:
+            continue
         if block.level == 0:
             current.body.append(block)
             continue
         while current.parent is not None and current.rank >= block.level:
             current = current.parent
-        title = " ".join(text[block.start : block.end].split())
-        current = Section(rank=block.level, parent=current, heading=block, title=title)
+        current = Section(rank=block.level, parent=current, heading=block, title=" ".join(words))
         opened.append(current)
     return opened
 

@@ -23,6 +23,8 @@ TITLES = frozenset(
 )
 # … and after these only where the next word is one that often starts a sentence.
 ENDINGS = frozenset("etc inc ltd corp co llc jr sr bros a.m p.m u.s u.k u.n e.u b.c a.d ph.d dept usw".split())
+# German writes "3. März".
+MONTHS = tuple("Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split())
 STARTERS = frozenset(
     "a an the this that these those it he she they we you i in on at for from as if when while after before but "
     "and or so however there here our his her its their to with no not all some what why how who".split()
@@ -60,7 +62,7 @@ def _ends(text: str, start: int, stop: int, end: int) -> bool:
         return False
     found = LAST_WORD.search(text[max(start, stop - LOOK_BACK) : stop])
     word = found.group() if found else ""
-    if word.lower() in TITLES or _is_mark(text, start, stop):
+    if word.lower() in TITLES or _is_mark(text, start, stop) or (word.isdigit() and after.startswith(MONTHS)):
         return False
     if word.lower() in ENDINGS:
         return not after or after.split()[0].lower().strip(",") in STARTERS

@@ -24,7 +24,7 @@ INLINE = frozenset(
 )
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 SKIPPED_ROLES = frozenset({"navigation", "search", "menu", "menubar", "dialog"})
-HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
+HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 XML_CHARSET = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 MAIN_SHARE = 0.3  # a <main> that holds less of the page's text is not what the page is about
@@ -41,9 +41,11 @@ def load_html(path: Path) -> LoadedDocument:
     data = path.read_bytes()
     tree = LexborHTMLParser(clean(decode(data, _declared(data))))
     writer = _Writer()
-    title = tree.css_first("title")
-    if title is not None and tree.css_first("h1") is None:
-        writer.draft.add(" ".join(title.text().split()), level=1)
+    title = tree.css_first("head > title")
+    name = " ".join(title.text().split()) if title is not None else ""
+    tree.strip_tags(sorted(SKIPPED), recursive=True)
+    if tree.css_first("h1") is None:
+        writer.draft.add(name, level=1)
     if (root := _root(tree)) is not None:
         writer.write(root)
     return writer.draft.finish()
@@ -60,7 +62,7 @@ def _declared(data: bytes) -> str | None:
 
 def _root(tree: LexborHTMLParser) -> LexborNode | None:
     """The page's main part where it says which that is, else all of it."""
-    mains = tree.css("main, [role=main]")
+    mains = tree.css("main") or tree.css("[role=main]")
     body = tree.body or tree.root
     if len(mains) == 1 and body is not None and len(mains[0].text()) > MAIN_SHARE * len(body.text()):
         return mains[0]
@@ -147,6 +149,7 @@ def _is_hidden(node: LexborNode) -> bool:
         "hidden" in attributes
         or attributes.get("aria-hidden") == "true"
         or attributes.get("role") in SKIPPED_ROLES
+        or (node.tag == "a" and "hreflang" in attributes)  # the same page in another language
         or HIDDEN_STYLE.search(attributes.get("style") or "") is not None
     )
 

@@ -11,7 +11,6 @@ from typing import Any
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft, row
-from ingest.encoding import clean
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -98,7 +97,7 @@ class _Writer:
             self.flush()
             self.draft.add("\n".join(_rows(element)), lines=True)
             return
-        text = clean(_text(element)).strip()
+        text = _text(element).strip()
         level = self._styles.level(element)
         if text and level == 0 and self._styles.is_list(element):
             self._items.append("- " + " ".join(text.split()))
@@ -155,7 +154,7 @@ def _boxes(paragraph: Any) -> Iterator[Any]:
 
 def _rows(table: Any) -> Iterator[str]:
     for line in _children(table, f"{W}tr"):
-        cells = [clean(_cell(cell)).strip() for cell in _children(line, f"{W}tc")]
+        cells = [_cell(cell).strip() for cell in _children(line, f"{W}tc")]
         if any(cells):
             yield row(cells)
 

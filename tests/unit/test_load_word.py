@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import docx
+import pytest
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
+
+from core.domain import LoadedDocument
+from core.errors import UnreadableDocument
+from ingest.word import load_docx
+
+
+def read(folder: Path, document: Any) -> LoadedDocument:
+    path = folder / "paper.docx"
+    document.save(str(path))
+    return load_docx(path)
+
+
+def blocks(loaded: LoadedDocument) -> list[tuple[int, str]]:
+    return [(block.level, loaded.text[block.start : block.end]) for block in loaded.blocks]
+
+
+def test_headings_paragraphs_lists_and_tables_come_in_the_order_of_the_document(tmp_path: Path) -> None:
+    document = docx.Document()
+    document.add_heading("Kerzenfels", 0)
+    document.add_paragraph("Before the table.")
+    table = document.add_table(2, 2)
+    for cell, text in zip((c for r in table.rows for c in r.cells), ["Name", "Oil", "Lamp", "14 | 15"], strict=True):
+        cell.text = text
+    document.add_heading("History", 2)
+    document.add_paragraph("first", style="List Bullet")
+    document.add_paragraph("second", style="List Number")
+    document.add_paragraph("After the list.")
+    assert blocks(read(tmp_path, document)) == [
+        (1, "Kerzenfels"),
+        (0, "Before the table."),
+        (0, "| Name | Oil |\n| Lamp | 14 \\| 15 |"),
+        (2, "History"),
+        (0, "- first\n- second"),
+        (0, "After the list."),
+    ]
+
+
+def test_the_lines_of_tables_and_lists_stand_for_themselves(tmp_path: Path) -> None:
+    document = docx.Document()
+    document.add_paragraph("prose")
+    document.add_table(1, 1).cell(0, 0).text = "cell"
+    document.add_paragraph("item", style="List Bullet")
+    assert [block.lines for block in read(tmp_path, document).blocks] == [False, True, True]
+
+
+def test_merged_cells_are_read_once(tmp_path: Path) -> None:
+    document = docx.Document()
+    table = document.add_table(1, 3)
+    table.cell(0, 0).merge(table.cell(0, 1)).text = "wide"
+    table.cell(0, 2).text = "narrow"
+    assert read(tmp_path, document).text == "| wide | narrow |"
+
+
+def test_a_table_within_a_table_keeps_its_cells(tmp_path: Path) -> None:
+    document = docx.Document()
+    cell = document.add_table(1, 1).cell(0, 0)
+    cell.text = "outer"
+    inner = cell.add_table(1, 2)
+    inner.cell(0, 0).text, inner.cell(0, 1).text = "left", "right"
+    assert read(tmp_path, document).text == "| outer left right |"
+
+
+def test_insertions_content_controls_and_links_are_read_and_deletions_are_not(tmp_path: Path) -> None:
+    document = docx.Document()
+    run = "<w:r><w:t xml:space='preserve'>{}</w:t></w:r>"
+    document.element.body.insert(
+        0,
+        parse_xml(
+            f"<w:sdt {nsdecls('w')}><w:sdtContent><w:p>{run.format('kept ')}<w:ins>{run.format('inserted ')}</w:ins>"
+            f"<w:del><w:r><w:delText>deleted</w:delText></w:r></w:del><w:moveFrom>{run.format('moved')}</w:moveFrom>"
+            f"<w:hyperlink>{run.format('linked')}</w:hyperlink></w:p></w:sdtContent></w:sdt>"
+        ),
+    )
+    assert read(tmp_path, document).text == "kept inserted linked"
+
+
+def test_control_characters_are_not_kept(tmp_path: Path) -> None:
+    document = docx.Document()
+    document.add_paragraph("one\ttwo\nthree\x85four")
+    assert read(tmp_path, document).text == "one\ttwo\nthree\nfour"
+
+
+def test_a_document_without_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableDocument, match="empty"):
+        read(tmp_path, docx.Document())
+
+
+def test_an_archive_that_is_no_document_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "paper.docx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    with pytest.raises(UnreadableDocument, match="damaged"):
+        load_docx(path)
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04 cut short", b"not an archive"])
+def test_a_file_that_is_cut_short_is_damaged(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "paper.docx"
+    path.write_bytes(data)
+    with pytest.raises(UnreadableDocument, match="damaged"):
+        load_docx(path)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "paper.docx"
+    path.touch()
+    with pytest.raises(UnreadableDocument, match="empty"):
+        load_docx(path)
