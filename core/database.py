@@ -106,5 +106,6 @@ def chunk_of(row: Mapping[str, Any]) -> Chunk:
         start=row["start_offset"],
         end=row["end_offset"],
         page=row["page"],
+        page_starts=tuple(row["page_starts"]),
         section=tuple(row["section"]),
     )

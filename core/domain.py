@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -130,7 +131,8 @@ class LoadedDocument:
 class Chunk:
     """A passage of a document: ``text == document_text[start:end]``.
 
-    ``id`` follows from the document and the passage, so that the same passage keeps its id when the document is
+    ``page`` is the page on which the chunk starts, ``page_starts`` are the offsets inside it at which the following
+    pages start. ``id`` follows from the document and the passage, so that the same passage keeps its id when the document is
     ingested again; ``digest`` is what decides whether it must be embedded again.
     """
 
@@ -142,7 +144,12 @@ class Chunk:
     start: int
     end: int
     page: int | None = None
+    page_starts: Sequence[int] = ()
     section: Sequence[str] = ()
+
+    def page_at(self, offset: int) -> int | None:
+        """The page that holds a character of the chunk; ``offset`` counts in the document's text."""
+        return None if self.page is None else self.page + bisect_right(self.page_starts, offset)
 
     @property
     def embedded_text(self) -> str:

@@ -111,7 +111,7 @@ class Citations:
             document_id=hit.chunk.document,
             document_name=hit.document_name,
             chunk_id=hit.chunk.id,
-            page=hit.chunk.page,
+            page=hit.chunk.page_at(hit.chunk.start + start),
             section=tuple(hit.chunk.section),
             quote=hit.chunk.text[start:end],
             start=hit.chunk.start + start,

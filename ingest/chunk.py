@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 import uuid
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -66,6 +66,7 @@ def chunk_document(
                     start=start,
                     end=end,
                     page=_page(loaded.pages, starts, start),
+                    page_starts=starts[bisect_right(starts, start) : bisect_left(starts, end)],
                     section=section.path,
                 )
             )

@@ -196,7 +196,5 @@ class Documents:
 
 def chunk_values(chunk: Chunk) -> Sequence[Any]:
     """The row of a chunk, in the order of the table's columns."""
-    return (
-        chunk.id, chunk.document, chunk.ordinal, chunk.digest, chunk.text, chunk.start, chunk.end, chunk.page,
-        list(chunk.section),
-    )  # fmt: skip
+    places = [chunk.start, chunk.end, chunk.page, list(chunk.page_starts)]
+    return [chunk.id, chunk.document, chunk.ordinal, chunk.digest, chunk.text, *places, list(chunk.section)]

@@ -78,10 +78,10 @@ class Progress:
         """Record chunks whose points are in the index."""
         async with self._pool.connection() as connection, connection.transaction():
             await connection.cursor().executemany(
-                "INSERT INTO chunks (id, document_id, ordinal, digest, text, start_offset, end_offset, page, section) "
-                "SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s "
+                "INSERT INTO chunks (id, document_id, ordinal, digest, text, start_offset, end_offset, page, "
+                "page_starts, section) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
                 "ON CONFLICT (id) DO UPDATE SET ordinal = EXCLUDED.ordinal, start_offset = EXCLUDED.start_offset, "
-                "end_offset = EXCLUDED.end_offset, page = EXCLUDED.page, section = EXCLUDED.section",
+                "end_offset = EXCLUDED.end_offset, page = EXCLUDED.page, page_starts = EXCLUDED.page_starts",
                 [chunk_values(chunk) for chunk in chunks],
             )
 

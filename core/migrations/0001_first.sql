@@ -75,6 +75,7 @@ CREATE TABLE chunks (
     start_offset int NOT NULL,
     end_offset int NOT NULL,
     page int,
+    page_starts int[] NOT NULL DEFAULT '{}',
     section text[] NOT NULL DEFAULT '{}'
 );
 CREATE INDEX chunks_of_document ON chunks (document_id, ordinal);

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from app.services import Services
 from core.domain import DocumentId, Scope
 from tests.conftest import Tenant
 from tests.documents import FERRIES, LIGHTHOUSE, make_pdf, wait_until_done
+from tests.model_relay import Relay
 
 
 async def test_an_upload_is_accepted_then_indexed(tenant: Tenant) -> None:
@@ -33,11 +35,15 @@ async def test_the_original_comes_back_byte_for_byte(tenant: Tenant) -> None:
     assert response.headers["content-disposition"].startswith("attachment; filename*=UTF-8''%C3%BCber")
 
 
-async def test_pages_of_a_pdf_are_those_a_reader_sees(tenant: Tenant) -> None:
-    document = await tenant.upload("two.pdf", make_pdf(["Tornby has a harbour.", "Kerzenfels has a lighthouse."]))
-    assert document["pages"] == 2
-    response = await tenant.http.post("/search", json={"query": "lighthouse of Kerzenfels", "limit": 1})
-    assert response.json()["hits"][0]["chunk"]["page"] == 2
+async def test_pages_of_a_pdf_are_those_a_reader_sees(tenant: Tenant, relay: Relay) -> None:
+    pages = ["Tornby has a harbour.", "Kerzenfels has a lighthouse.", "Bicycles travel free of charge."]
+    document = await tenant.upload("three.pdf", make_pdf(pages))
+    assert document["pages"] == 3
+    question: Any = {"messages": [{"role": "user", "content": "What travels free, and who has a lighthouse?"}]}
+    with relay.scripted("Bicycles travel free of charge. Kerzenfels has a lighthouse."):
+        state: Any = await tenant.sdk.runs.wait(None, "rag", input=question)
+    cited = [(citation["quote"], citation["page"]) for citation in state["citations"]]
+    assert cited == [(pages[2], 3), (pages[1], 2)]
 
 
 async def test_the_same_bytes_are_unchanged_and_not_embedded_again(
