@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+import uuid
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+from pydantic_core import Url
+from qdrant_client import AsyncQdrantClient
+
+from core.domain import Scope, TenantId
+from core.errors import InvalidInput, Unavailable
+from core.index import IndexQuery
+from core.qdrant import ALIAS, QdrantIndex, open_qdrant_index, physical_name, prepare_index
+from core.settings import QdrantSettings
+
+SCOPE = Scope(tenant=TenantId(uuid.UUID(int=1)))
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AsyncQdrantClient]:
+    local = AsyncQdrantClient(":memory:")
+    yield local
+    await local.close()
+
+
+async def prepared(client: AsyncQdrantClient, embedder: str = "a/model", dimension: int = 4) -> QdrantIndex:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Payload indexes have no effect in the local Qdrant")
+        return await prepare_index(client, embedder=embedder, revision="rev1", dimension=dimension)
+
+
+@asynccontextmanager
+async def server_that_answers(status: str) -> AsyncIterator[str]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def open_and_close(url: str) -> None:
+    settings = QdrantSettings(url=Url(url), api_key=None)
+    async with open_qdrant_index(settings, embedder="a/model", revision=None, dimension=4):
+        pass
+
+
+async def test_reads_and_writes_go_through_the_alias(client: AsyncQdrantClient) -> None:
+    index = await prepared(client)
+    aliases = (await client.get_aliases()).aliases
+    assert [(item.alias_name, item.collection_name) for item in aliases] == [(ALIAS, "ragstone-a-model-rev1-4")]
+    assert await index.count(SCOPE) == 0
+
+
+async def test_preparing_twice_changes_nothing(client: AsyncQdrantClient) -> None:
+    await prepared(client)
+    await prepared(client)
+    assert len((await client.get_collections()).collections) == 1
+    assert len((await client.get_aliases()).aliases) == 1
+
+
+@pytest.mark.parametrize(("embedder", "dimension"), [("another/model", 4), ("a/model", 8)])
+async def test_the_vectors_of_another_embedder_are_refused(
+    client: AsyncQdrantClient, embedder: str, dimension: int
+) -> None:
+    await prepared(client)
+    with pytest.raises(InvalidInput, match="EMBEDDING__MODEL"):
+        await prepared(client, embedder, dimension)
+    assert len((await client.get_collections()).collections) == 1
+
+
+def test_a_collection_is_named_after_its_embedder() -> None:
+    name = physical_name("ragstone", "BAAI/bge-m3", "5617a9f61b028005a4858fdac845db406aefb181", 1024)
+    assert name == "ragstone-baai-bge-m3-5617a9f61b02-1024"
+    assert physical_name("ragstone", "all-MiniLM-L6-v2", None, 384) == "ragstone-all-minilm-l6-v2-384"
+
+
+async def test_a_collection_that_is_gone_is_unavailable(client: AsyncQdrantClient) -> None:
+    index = await prepared(client)
+    await client.delete_collection("ragstone-a-model-rev1-4")
+    with pytest.raises(Unavailable):
+        await index.query(IndexQuery(dense=np.ones(4, dtype=np.float32)), scope=SCOPE)
+
+
+async def test_a_server_that_does_not_answer_is_unavailable() -> None:
+    async with server_that_answers("200 OK") as url:
+        pass
+    with pytest.raises(Unavailable, match="QDRANT__URL"):
+        await open_and_close(url)
+
+
+@pytest.mark.parametrize(
+    ("status", "help_given"),
+    [
+        ("401 Unauthorized", "QDRANT__API_KEY"),
+        ("403 Forbidden", "QDRANT__API_KEY"),
+        ("404 Not Found", "404"),
+        ("500 Internal Server Error", "500"),
+        ("429 Too Many Requests", "429"),
+        ("200 OK", "QDRANT__URL"),
+    ],
+)
+async def test_an_unhelpful_answer_is_unavailable_and_says_what_to_do(status: str, help_given: str) -> None:
+    async with server_that_answers(status) as url:
+        with pytest.raises(Unavailable, match=help_given):
+            await open_and_close(url)
+
+
+async def test_the_key_is_in_no_message() -> None:
+    async with server_that_answers("401 Unauthorized") as url:
+        settings = QdrantSettings(url=Url(url), api_key=SecretStr("very-secret"))
+        with pytest.warns(UserWarning, match="insecure"), pytest.raises(Unavailable) as refused:
+            async with open_qdrant_index(settings, embedder="a/model", revision=None, dimension=4):
+                pass
+    assert "very-secret" not in str(refused.value)
