@@ -54,7 +54,7 @@ def load(path: Path, media_type: str) -> LoadedDocument:
         raise UnsupportedType(f"Files of type {media_type!r} cannot be read. {media.ACCEPTED}")
     try:
         return loader(path)
-    except (PlatformError, OSError, MemoryError):
+    except (PlatformError, FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:  # a damaged file makes a parser raise anything
         raise UnreadableDocument(f"The file is damaged ({type(error).__name__}). {AGAIN}") from error
@@ -89,7 +89,7 @@ class Loader:
                 return await self._attempt(path, media_type)
             except BrokenProcessPool as error:
                 raise Unavailable(
-                    "The processes that read documents do not start. The error output says why; free memory, then retry."
+                    "The processes that read documents do not start. The error output says why; then retry."
                 ) from error
 
     async def start(self) -> None:

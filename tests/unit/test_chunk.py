@@ -175,7 +175,9 @@ def test_a_document_of_blanks_has_no_chunks() -> None:
 def documents(draw: st.DrawFn) -> LoadedDocument:
     """Blocks of all kinds, with something between them that belongs to none."""
     letters = st.text(alphabet="abc XYZ.!?。\n\t|-1é漢👩‍👧\u0301", max_size=120)
-    text, blocks, pages = "", [], []
+    text = ""
+    blocks: list[Block] = []
+    pages: list[Page] = []
     for _ in range(draw(st.integers(0, 8))):
         text += draw(st.sampled_from(["", "\n\n", " # "]))
         if draw(st.booleans()):

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import docx
+import pytest
+
+from core.errors import UnreadableDocument, UnsupportedType
+from ingest.load import LOADERS, load
+from ingest.media import DOCX, HTML, MARKDOWN, PDF, PLAIN
+
+
+def test_there_is_a_loader_for_each_type_that_is_detected() -> None:
+    assert set(LOADERS) == {PDF, DOCX, HTML, MARKDOWN, PLAIN}
+
+
+@pytest.mark.parametrize(("media_type", "level"), [(HTML, 0), (MARKDOWN, 1), (PLAIN, 0)])
+def test_the_type_chooses_the_loader(tmp_path: Path, media_type: str, level: int) -> None:
+    path = tmp_path / "file"
+    path.write_text("# Kerzenfels")
+    assert [block.level for block in load(path, media_type).blocks] == [level]
+
+
+def test_a_type_without_a_loader_is_not_supported(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedType, match="'image/png'"):
+        load(tmp_path / "file", "image/png")
+
+
+@pytest.mark.parametrize("media_type", sorted(LOADERS))
+def test_a_file_that_is_not_there_is_no_damaged_file(tmp_path: Path, media_type: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "file", media_type)
+
+
+@pytest.mark.parametrize("cut", [slice(100, None), slice(0, -30), slice(2000, 9000)])
+def test_whatever_a_library_raises_the_file_is_damaged(tmp_path: Path, cut: slice) -> None:
+    path = tmp_path / "paper.docx"
+    document = docx.Document()
+    document.add_paragraph("Kerzenfels")
+    document.save(str(path))
+    path.write_bytes(path.read_bytes()[cut])
+    with pytest.raises(UnreadableDocument, match="damaged"):
+        load(path, DOCX)
