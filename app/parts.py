@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,10 +148,12 @@ def bare_environment() -> dict[str, str]:
 def http_probe(url: str) -> Probe:
     """Ready when `url` answers 200; what is missing is read from the parts of a health answer."""
 
+    no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
     async def probe() -> str | None:
         try:
-            # The proxies of the environment are for other people's machines.
-            async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            # Without the environment's proxies, and without reading certificates, which takes longer than the rest.
+            async with httpx.AsyncClient(trust_env=False, verify=no_certificates, timeout=5) as client:
                 response = await client.get(url)
         except httpx.HTTPError:
             return ""
