@@ -100,8 +100,7 @@ def _draw_answer(message: Message, thread_id: str, position: int) -> None:
 def steps_markdown(steps: Sequence[Step]) -> str:
     """The steps as a list."""
     lines = [
-        f"{':material/check:' if step.seconds is not None else ':material/pending:'} {step.line}"
-        for step in steps
+        f"{':material/check:' if step.seconds is not None else ':material/pending:'} {step.line}" for step in steps
     ]
     return "  \n".join(lines)
 

@@ -15,6 +15,19 @@ from ui.panels import shown_errors
 from ui.passage import PageImage, draw_page, split_window, window
 from ui.wording import place_text
 
+DRAWER_PX = 780
+# The only thing that is put into it is a number that we have calculated.
+SCROLL_TO_QUOTE = """<script>
+(function scroll(tries) {{
+  const image = document.querySelector('[role="dialog"] img');
+  let box = image;
+  while (box && getComputedStyle(box).overflowY !== "auto") box = box.parentElement;
+  if (box && image.height && box.scrollHeight > image.height) {{
+    const top = image.getBoundingClientRect().top - box.getBoundingClientRect().top + box.scrollTop;
+    box.scrollTo({{ top: top + {share:.4f} * image.height - box.clientHeight / 3 }});
+  }} else if (tries) setTimeout(scroll, 100, tries - 1);
+}})(30);
+</script>"""
 NO_CITATIONS = "No source in the documents is cited for this answer."
 
 
@@ -34,7 +47,7 @@ def draw_passage(thread_id: str) -> None:
     if citation:
         drawer = st.dialog(
             plain(citation.document_name),
-            width="large",
+            width=DRAWER_PX,
             position="right",
             icon=":material/description:",
             on_dismiss=session.hide_passage,
@@ -44,18 +57,20 @@ def draw_passage(thread_id: str) -> None:
 
 def _card(citation: CitationOut, thread_id: str, identity: str) -> None:
     with st.container(border=True, key=f"card-{identity}", gap="xsmall"):
-        st.markdown(f":primary-badge[{citation.n}] **{plain(citation.document_name)}**")
-        if place := place_text(citation):
-            st.caption(plain(place))
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small"):
+            with st.container(gap=None):
+                st.markdown(f":primary-badge[{citation.n}] **{plain(citation.document_name)}**")
+                if place := place_text(citation):
+                    st.caption(plain(place))
+            st.button(
+                "Open passage",
+                key=f"open-{identity}",
+                icon=":material/find_in_page:",
+                type="tertiary",
+                on_click=session.show_passage,
+                args=(thread_id, citation),
+            )
         st.html(quote_html(citation.quote))
-        st.button(
-            "Open passage",
-            key=f"open-{identity}",
-            icon=":material/find_in_page:",
-            type="tertiary",
-            on_click=session.show_passage,
-            args=(thread_id, citation),
-        )
 
 
 def _draw_drawer(citation: CitationOut) -> None:
@@ -67,7 +82,7 @@ def _draw_drawer(citation: CitationOut) -> None:
         if picture is None:
             _draw_text(api, citation)
         else:
-            page, text = st.tabs([f"Page {citation.page}", "Text"])
+            page, text = st.tabs(["Page", "Text"])
             with page:
                 _draw_page(picture, citation)
             with text:
@@ -83,16 +98,13 @@ def _draw_drawer(citation: CitationOut) -> None:
 
 
 def _draw_page(picture: PageImage, citation: CitationOut) -> None:
-    highlighted = (
-        "with the quote highlighted" if picture.located else "the quote was not located on the picture"
-    )
-    st.image(
-        picture.png, alt=f"Page {citation.page} of {citation.document_name}, {highlighted}", width="stretch"
-    )
-    if not picture.located:
-        st.caption(
-            ":material/info: The quote was not located on this picture; it is highlighted under “Text”."
-        )
+    found = picture.quote_top is not None
+    words = "with the quote highlighted" if found else "on which the quote was not located"
+    st.image(picture.png, alt=f"Page {citation.page} of {citation.document_name}, {words}", width="stretch")
+    if picture.quote_top is None:
+        st.caption(":material/info: The quote was not located on this picture; it is highlighted under “Text”.")
+    else:
+        st.html(SCROLL_TO_QUOTE.format(share=picture.quote_top), unsafe_allow_javascript=True)
 
 
 def _draw_text(api: Api, citation: CitationOut) -> None:
@@ -108,9 +120,7 @@ def _page_image(api: Api, citation: CitationOut) -> PageImage | None:
 
 # What is kept is kept per key, so that nobody is shown what only another person may read.
 @st.cache_data(max_entries=128, ttl=3600, show_spinner="Drawing the page…")
-def _picture(
-    who: tuple[str, str | None], document_id: UUID, page: int, quote: str, *, _api: Api
-) -> PageImage | None:
+def _picture(who: tuple[str, str | None], document_id: UUID, page: int, quote: str, *, _api: Api) -> PageImage | None:
     content, media_type = _original(who, document_id, _api=_api)
     return draw_page(content, page, quote) if media_type == "application/pdf" else None
 

@@ -95,9 +95,7 @@ class Api:
         wanted = {name: value for name, value in params.items() if value}
         return _read(DocumentList, self._send("GET", "/documents", params=wanted))
 
-    def upload(
-        self, name: str, content: BinaryIO, media_type: str, collection: str | None
-    ) -> UploadedDocument:
+    def upload(self, name: str, content: BinaryIO, media_type: str, collection: str | None) -> UploadedDocument:
         """Send one file; the answer says whether it was there already."""
         files = {"files": (name, content, media_type or "application/octet-stream")}
         data = {"collection": collection} if collection else {}
@@ -114,9 +112,7 @@ class Api:
 
     def text(self, document_id: UUID, start: int, end: int) -> TextOut:
         """The stretch ``start:end`` (characters) of a document's text."""
-        return _read(
-            TextOut, self._send("GET", f"/documents/{document_id}/text", params={"start": start, "end": end})
-        )
+        return _read(TextOut, self._send("GET", f"/documents/{document_id}/text", params={"start": start, "end": end}))
 
     def content(self, document_id: UUID) -> tuple[bytes, str]:
         """A document's original bytes and their media type."""
@@ -126,9 +122,7 @@ class Api:
     def threads(self, limit: int) -> list[ThreadEntry]:
         """The latest conversations, newest first."""
         with _translated():
-            found = self._agents.threads.search(
-                limit=limit, sort_by="updated_at", sort_order="desc", select=_FIELDS
-            )
+            found = self._agents.threads.search(limit=limit, sort_by="updated_at", sort_order="desc", select=_FIELDS)
             return [ThreadEntry.model_validate(entry) for entry in found]
 
     def create_thread(self, title: str) -> str:
@@ -180,9 +174,7 @@ class Api:
     def join(self, thread_id: str, run_id: str) -> Iterator[StreamPart]:
         """Stream what a run has done from its start, and what it does until it ends."""
         with _translated():
-            yield from self._agents.runs.join_stream(
-                thread_id, run_id, stream_mode=STREAM_MODES, last_event_id="-1"
-            )
+            yield from self._agents.runs.join_stream(thread_id, run_id, stream_mode=STREAM_MODES, last_event_id="-1")
 
     def cancel(self, thread_id: str, run_id: str) -> None:
         """Stop a run; what it has written so far is kept. A run that has ended already is left as it is."""

@@ -18,9 +18,7 @@ def main() -> None:
     st.logo(str(HERE / "logo.svg"), size="large")
     st.html(HERE / "style.css")
     chat_page = st.Page(chat.page, title="Chat", icon=":material/forum:", url_path="chat", default=True)
-    documents_page = st.Page(
-        documents.page, title="Documents", icon=":material/description:", url_path="documents"
-    )
+    documents_page = st.Page(documents.page, title="Documents", icon=":material/description:", url_path="documents")
     st.session_state["documents_page"] = documents_page
     page = st.navigation([chat_page, documents_page])
     api = session.api()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 
 import streamlit as st
 
-from app.schemas import Health
 from ui import session
 from ui.client import Api, ApiDownError, ApiError, KeyRefusedError
-from ui.wording import can_answer, waiting_text
+from ui.wording import has_failed, waiting_text
 
 RETRY_SECONDS = 3
 _WHERE = (
@@ -35,8 +34,8 @@ def whole_page(api: Api) -> Iterator[None]:
         yield
     except KeyRefusedError as error:
         ask_for_key(str(error) if session.key() else None)
-    except ApiDownError as error:
-        api_down(api, str(error))
+    except ApiDownError:
+        api_down(api)
     except ApiError as error:
         st.error(str(error), icon=":material/error:")
         st.button("Try again", key="retry-page", icon=":material/refresh:")
@@ -56,7 +55,7 @@ def ask_for_key(refusal: str | None) -> None:
         st.rerun()
 
 
-def api_down(api: Api, reason: str) -> None:
+def api_down(api: Api) -> None:
     """Say that the API is down and how to start it, and go on by itself once it answers."""
 
     @st.fragment(run_every=RETRY_SECONDS)
@@ -76,26 +75,30 @@ def api_down(api: Api, reason: str) -> None:
     panel()
 
 
-def readiness(api: Api, health: Health) -> bool:
-    """Whether questions can be answered; while they cannot, a banner says why and looks again by itself."""
-    ready = can_answer(health)
-    if not waiting_text(health):
-        return ready
+def readiness(api: Api, needed: Set[str]) -> bool:
+    """Whether the needed parts are ready; while they are not, a banner says why and looks again by itself."""
+    state = api.health()
+    if waiting_text(state, needed) is None:
+        return True
+    page_run = True
 
     @st.fragment(run_every=RETRY_SECONDS)
     def banner() -> None:
+        nonlocal page_run
         with shown_errors():
-            now = api.health()
-            text = waiting_text(now)
-            if text is None or can_answer(now) != ready:
+            now = state if page_run else api.health()
+            page_run = False
+            text = waiting_text(now, needed)
+            if text is None:
                 st.rerun()
-            failed = any(part.status == "failed" for part in now.parts.values())
-            show = st.warning if failed else st.info
-            show(text, icon=":material/warning:" if failed else ":material/hourglass_top:")
+            elif has_failed(now, needed):
+                st.warning(text, icon=":material/warning:")
+            else:
+                st.info(text, icon=":material/hourglass_top:")
 
     with st.container(key="readiness"):
         banner()
-    return ready
+    return False
 
 
 def _answers(api: Api) -> bool:

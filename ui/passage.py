@@ -11,7 +11,7 @@ from typing import Any
 
 from app.schemas import TextOut
 
-AROUND = 1500
+BEFORE, AFTER = 500, 1500  # characters: the quote is near the top, and seen without scrolling
 _WIDEST_PX = 1400
 _SHARPEST = 2.5
 _HIGHLIGHT = (255, 213, 79)
@@ -24,15 +24,15 @@ _pdfium = threading.Lock()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageImage:
-    """A page as PNG; ``located`` when the quote was found on it and highlighted."""
+    """A page as PNG; ``quote_top`` is how far down the quote begins, 0 to 1, or none when it was not found on it."""
 
     png: bytes
-    located: bool
+    quote_top: float | None
 
 
 def window(start: int, end: int) -> tuple[int, int]:
     """The stretch of a document's text to show around ``start:end``."""
-    return max(start - AROUND, 0), end + AROUND
+    return max(start - BEFORE, 0), end + AFTER
 
 
 def split_window(stretch: TextOut, start: int, end: int) -> tuple[str, str, str]:
@@ -62,7 +62,9 @@ def locate(text: str, quote: str) -> tuple[int, int] | None:
         at, length = match.a, match.size
         if length < max(_LEAST_MATCH, len(wanted) // 4):
             return None
-    return positions[at], positions[at + length - 1] + 1
+    start, end = positions[at], positions[at + length - 1] + 1
+    tail = quote.rstrip()[_after_last_letter(quote) :]
+    return start, end + len(tail) if length == len(wanted) and text.startswith(tail, end) else end
 
 
 def draw_page(pdf: bytes, number: int, quote: str) -> PageImage | None:
@@ -98,7 +100,8 @@ def _draw(page: Any, quote: str) -> PageImage:
         picture = ImageChops.multiply(picture, veil)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    return PageImage(png=buffer.getvalue(), located=bool(boxes))
+    tops = [top / picture.height for _, top, _, _ in boxes]
+    return PageImage(png=buffer.getvalue(), quote_top=min(tops, default=None))
 
 
 def _boxes(page: Any, quote: str, width: int, height: int) -> list[tuple[int, int, int, int]]:
@@ -117,9 +120,7 @@ def _boxes(page: Any, quote: str, width: int, height: int) -> list[tuple[int, in
     return [_box(page, rectangle, width, height) for rectangle in rectangles]
 
 
-def _box(
-    page: Any, rectangle: tuple[float, float, float, float], width: int, height: int
-) -> tuple[int, int, int, int]:
+def _box(page: Any, rectangle: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
     raw = _raw()
     left, bottom, right, top = rectangle
     corners = []
@@ -137,6 +138,10 @@ def _raw() -> Any:
     import pypdfium2.raw
 
     return pypdfium2.raw
+
+
+def _after_last_letter(text: str) -> int:
+    return max((at for at, character in enumerate(text) if character.isalnum()), default=-1) + 1
 
 
 def _letters(text: str) -> tuple[str, list[int]]:

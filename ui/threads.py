@@ -44,18 +44,22 @@ def _draw_entry(api: Api, entry: ThreadEntry, current: str | None) -> None:
             key=f"thread-{entry.thread_id}",
             type="secondary" if is_open else "tertiary",
             icon="spinner" if entry.status == "busy" else None,
-            help=None,
             width="stretch",
             on_click=session.open_thread,
             args=(entry.thread_id,),
         )
-        with st.popover("", icon=":material/more_horiz:", type="tertiary", key=f"menu-{entry.thread_id}"):
+        with st.popover(
+            "",
+            icon=":material/more_horiz:",
+            type="tertiary",
+            help="Delete this conversation",
+            key=f"menu-{entry.thread_id}",
+        ):
             st.markdown(f"Delete **{plain(entry.title)}** with all its questions and answers?")
             st.button(
-                "Delete conversation",
+                ":red[Delete conversation]",
                 key=f"delete-thread-{entry.thread_id}",
                 icon=":material/delete:",
-                type="primary",
                 on_click=_delete,
                 args=(api, entry.thread_id),
             )

@@ -25,13 +25,16 @@ class Sent:
 
 def draw_upload(api: Api, collections: Sequence[CollectionOut]) -> None:
     """The field that files are dropped on, and what became of the last ones."""
-    collection = _choose_collection(collections)
-    files = st.file_uploader(
-        "Add documents: PDF, DOCX, HTML, Markdown or plain text",
-        accept_multiple_files=True,
-        # A new key empties the field once its files are sent.
-        key=f"files-{st.session_state.setdefault('upload_round', 0)}",
-    )
+    with st.container(horizontal=True, vertical_alignment="top", key="upload"):
+        with st.container(width=460):
+            files = st.file_uploader(
+                "Add documents: PDF, DOCX, HTML, Markdown or plain text",
+                accept_multiple_files=True,
+                # A new key empties the field once its files are sent.
+                key=f"files-{st.session_state.setdefault('upload_round', 0)}",
+            )
+        with st.container():
+            collection = _choose_collection(collections)
     if files:
         st.session_state["sent"] = _send(api, files, collection, collections)
         st.session_state["upload_round"] += 1
@@ -47,9 +50,7 @@ def summary(sent: Sequence[Sent]) -> str | None:
     if new:
         parts.append(f"{count(new, 'document')} taken in.")
     if known:
-        names = ", ".join(f"“{name}”" for name in known[:3]) + (
-            f" and {len(known) - 3} more" if len(known) > 3 else ""
-        )
+        names = ", ".join(f"“{name}”" for name in known[:3]) + (f" and {len(known) - 3} more" if len(known) > 3 else "")
         parts.append(f"Already there with the same content, so nothing to do: {names}.")
     return " ".join(parts) or None
 
@@ -57,7 +58,7 @@ def summary(sent: Sequence[Sent]) -> str | None:
 def _choose_collection(collections: Sequence[CollectionOut]) -> str | None:
     names = [collection.name for collection in collections]
     chosen: str | None = st.selectbox(
-        "Collection to add to",
+        "To collection",
         names,
         index=0 if names else None,
         key="upload-collection",
@@ -69,9 +70,7 @@ def _choose_collection(collections: Sequence[CollectionOut]) -> str | None:
     return chosen
 
 
-def _send(
-    api: Api, files: Sequence[Any], collection: str | None, known: Sequence[CollectionOut]
-) -> list[Sent]:
+def _send(api: Api, files: Sequence[Any], collection: str | None, known: Sequence[CollectionOut]) -> list[Sent]:
     sent: list[Sent] = []
     try:
         if collection and collection not in {each.name for each in known}:
@@ -80,9 +79,7 @@ def _send(
         return [Sent(name=collection or "", problem=str(error))]
     bar = st.progress(0.0, text="Sending…")
     for position, file in enumerate(files):
-        bar.progress(
-            position / len(files), text=f"Sending {plain(file.name)} ({position + 1} of {len(files)})"
-        )
+        bar.progress(position / len(files), text=f"Sending {plain(file.name)} ({position + 1} of {len(files)})")
         sent.append(_send_one(api, file, collection))
     return sent
 
@@ -105,6 +102,4 @@ def _draw_sent(sent: Sequence[Sent]) -> None:
             st.success(plain(text), icon=":material/check_circle:")
         for one in sent:
             if one.problem:
-                st.error(
-                    f"**{plain(one.name)}** was not taken. {plain(one.problem)}", icon=":material/error:"
-                )
+                st.error(f"**{plain(one.name)}** was not taken. {plain(one.problem)}", icon=":material/error:")

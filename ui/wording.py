@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -34,7 +34,8 @@ _PART_WORDS = {
     "worker": "The document worker",
     "chat_model": "The chat model",
 }
-_NEEDED_TO_ANSWER = frozenset(_PART_WORDS) - {"worker"}
+ANSWERING = frozenset({"database", "index", "embedder", "chat_model"})
+READING = frozenset({"database", "index", "embedder", "worker"})
 
 
 def status_colour(status: Status) -> Colour:
@@ -119,19 +120,19 @@ def place_text(citation: CitationOut) -> str:
     return " · ".join(place)
 
 
-def waiting_text(health: Health) -> str | None:
-    """Why questions cannot be answered now; none when they can."""
+def waiting_text(health: Health, needed: Set[str]) -> str | None:
+    """Which of the needed parts are not ready, and why; none when all are."""
     waiting = [
         f"{_PART_WORDS[name]} {_state(part.status)}{_because(part.detail)}"
         for name, part in health.parts.items()
-        if part.status != "ready" and name in _PART_WORDS
+        if part.status != "ready" and name in needed
     ]
     return ". ".join(waiting) + "." if waiting else None
 
 
-def can_answer(health: Health) -> bool:
-    """Whether a question would be answered now."""
-    return all(part.status == "ready" for name, part in health.parts.items() if name in _NEEDED_TO_ANSWER)
+def has_failed(health: Health, needed: Set[str]) -> bool:
+    """Whether one of the needed parts has failed and does not merely start."""
+    return any(part.status == "failed" for name, part in health.parts.items() if name in needed)
 
 
 def _because(detail: str) -> str:

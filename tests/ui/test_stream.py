@@ -65,7 +65,9 @@ def test_other_messages_are_not_shown(data: Any) -> None:
 
 def test_content_blocks_are_read_as_text() -> None:
     blocks = [{"type": "text", "text": "It "}, "opened", {"type": "image"}]
-    view = folded(("messages", [{"type": "AIMessageChunk", "id": "a1", "content": blocks}, {"langgraph_node": "generate"}]))
+    view = folded(
+        ("messages", [{"type": "AIMessageChunk", "id": "a1", "content": blocks}, {"langgraph_node": "generate"}])
+    )
     assert view.text == "It opened"
 
 
@@ -188,9 +190,7 @@ def test_a_conversation_is_split_before_its_last_question() -> None:
     assert split_last_question(messages[1:2]) == ((messages[1],), None)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.004, "0.00 s"), (0.12, "0.12 s"), (4.26, "4.3 s"), (75.4, "75 s")]
-)
+@pytest.mark.parametrize(("seconds", "text"), [(0.004, "0.00 s"), (0.12, "0.12 s"), (4.26, "4.3 s"), (75.4, "75 s")])
 def test_durations_are_as_exact_as_people_read_them(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
 

@@ -9,10 +9,12 @@ import pytest
 from app.schemas import CitationOut, DocumentOut, Health, PartHealth, Status
 from ui.uploads import Sent, summary
 from ui.wording import (
+    ANSWERING,
+    READING,
     STATUS_WORDS,
     age_text,
-    can_answer,
     document_facts,
+    has_failed,
     in_progress,
     place_text,
     progress_of,
@@ -121,21 +123,23 @@ def test_what_is_waited_for_is_told_with_its_detail() -> None:
         chat_model=PartHealth(status="starting", detail="downloading 120 of 491 MB"),
         ui=PartHealth(status="starting"),
     )
-    assert waiting_text(state) == "The chat model is starting: downloading 120 of 491 MB."
-    assert not can_answer(state)
+    assert waiting_text(state, ANSWERING) == "The chat model is starting: downloading 120 of 491 MB."
+    assert not has_failed(state, ANSWERING)
 
 
 def test_details_that_are_sentences_get_no_second_full_stop() -> None:
     state = health(worker=PartHealth(status="failed", detail="It has stopped. Restart the API."))
-    assert waiting_text(state) == "The document worker has failed: It has stopped. Restart the API."
+    assert waiting_text(state, READING) == "The document worker has failed: It has stopped. Restart the API."
 
 
 def test_questions_are_possible_without_the_document_worker() -> None:
-    assert can_answer(health(chat_model=PartHealth(status="ready"), worker=PartHealth(status="failed")))
+    state = health(chat_model=PartHealth(status="ready"), worker=PartHealth(status="failed"))
+    assert waiting_text(state, ANSWERING) is None
+    assert has_failed(state, READING)
 
 
 def test_nothing_is_waited_for_when_all_is_ready() -> None:
-    assert waiting_text(health(chat_model=PartHealth(status="ready"))) is None
+    assert waiting_text(health(chat_model=PartHealth(status="ready")), ANSWERING | READING) is None
 
 
 def test_an_upload_is_summed_up_in_a_sentence() -> None:

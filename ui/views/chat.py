@@ -16,6 +16,7 @@ from ui.feed import AnswerFeed
 from ui.panels import readiness
 from ui.stream import Message, read_messages, split_last_question, title_for
 from ui.threads import draw_threads
+from ui.wording import ANSWERING
 
 LONGEST_QUESTION = 20_000
 
@@ -23,14 +24,13 @@ LONGEST_QUESTION = 20_000
 def page() -> None:
     """Draw the conversation that is open, or the start of a new one."""
     api = session.api()
-    health = api.health()
     collections = api.collections()
     chosen = _choose_collections(collections)
     if asked := st.session_state.pop("asked", None):
         _ask(api, asked, chosen)
     thread_id = session.thread()
     draw_threads(api, thread_id)
-    ready = readiness(api, health)
+    ready = readiness(api, ANSWERING)
     if thread_id:
         feed = _draw_conversation(api, thread_id)
         draw_passage(thread_id)
@@ -49,9 +49,7 @@ def _draw_conversation(api: Api, thread_id: str) -> AnswerFeed | None:
         except ApiError as error:
             if error.status not in (404, 422):
                 raise
-            st.warning(
-                "This conversation does not exist any more. Choose another one, or start a new one below."
-            )
+            st.warning("This conversation does not exist any more. Choose another one, or start a new one below.")
             session.open_thread(None)
             return None
         feed = _rejoin(api, thread_id, messages)
@@ -70,9 +68,7 @@ def _draw_start(collections: Sequence[CollectionOut]) -> None:
     with st.container(key="start"):
         st.title("What do your documents say?", anchor=False)
         if sum(collection.documents for collection in collections):
-            st.markdown(
-                "Ask a question. The answer cites the passages that it rests on; each opens in its document."
-            )
+            st.markdown("Ask a question. The answer cites the passages that it rests on; each opens in its document.")
         else:
             st.markdown("There are no documents yet. Add some, and ask about them here.")
             if st.button("Add documents", key="go-documents", icon=":material/upload_file:", type="primary"):

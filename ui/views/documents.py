@@ -15,6 +15,7 @@ from ui.markup import plain
 from ui.panels import readiness, shown_errors
 from ui.uploads import draw_upload
 from ui.wording import (
+    READING,
     STATUS_WORDS,
     document_facts,
     in_progress,
@@ -46,11 +47,11 @@ def page() -> None:
     """Draw the upload and the list."""
     api = session.api()
     st.title("Documents", anchor=False)
-    readiness(api, api.health())
+    readiness(api, READING)
     collections = api.collections()
     draw_upload(api, collections)
     filters = _choose_filters(collections)
-    _draw_list(api, filters)
+    _draw_list(api, filters, several=len(collections) > 1 and filters.collection is None)
 
 
 def _choose_filters(collections: Sequence[CollectionOut]) -> Filters:
@@ -84,7 +85,7 @@ def _choose_filters(collections: Sequence[CollectionOut]) -> Filters:
     return Filters(collection=collection, status=status, name=(name or "").strip() or None)
 
 
-def _draw_list(api: Api, filters: Filters) -> None:
+def _draw_list(api: Api, filters: Filters, *, several: bool) -> None:
     """The list; looks again every second while something on it is in progress."""
     shown = _fetch(api, filters)
     busy = in_progress(shown.documents)
@@ -102,7 +103,7 @@ def _draw_list(api: Api, filters: Filters) -> None:
                 _draw_empty(filters)
             with st.container(key="documents", gap="small"):
                 for document in listed.documents:
-                    _draw_document(api, document, several=filters.collection is None)
+                    _draw_document(api, document, several=several)
             _draw_pager(listed.next_cursor)
 
     rows()
@@ -121,22 +122,19 @@ def _fetch(api: Api, filters: Filters) -> DocumentList:
 
 def _draw_document(api: Api, document: DocumentOut, *, several: bool) -> None:
     with st.container(border=True, key=f"document-{document.id}", gap="xsmall"):
-        with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
-            st.markdown(f"**{plain(document.name)}**", width="stretch")
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small"):
+            with st.container(gap=None):
+                st.markdown(f"**{plain(document.name)}**")
+                facts = document_facts(document)
+                st.caption(f"{plain(document.collection)} · {facts}" if several else facts)
+            icon, colour = status_icon(document.status), status_colour(document.status)
+            st.badge(STATUS_WORDS[document.status], icon=icon, color=colour)
             _draw_actions(api, document)
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge(
-                STATUS_WORDS[document.status],
-                icon=status_icon(document.status),
-                color=status_colour(document.status),
-            )
-            facts = document_facts(document)
-            st.caption(f"{plain(document.collection)} · {facts}" if several else facts, width="content")
         part = progress_of(document)
         if part is not None:
             st.progress(part, text=progress_text(document))
         if document.error:
-            st.error(document.error, icon=":material/error:")
+            st.error(plain(document.error), icon=":material/error:")
 
 
 def _draw_actions(api: Api, document: DocumentOut) -> None:
@@ -157,14 +155,11 @@ def _draw_actions(api: Api, document: DocumentOut) -> None:
         disabled=document.status == "deleting",
         key=f"menu-{document.id}",
     ):
-        st.markdown(
-            f"Delete **{plain(document.name)}**? Search stops finding it at once; the original is deleted."
-        )
+        st.markdown(f"Delete **{plain(document.name)}**? Search stops finding it at once; the original is deleted.")
         st.button(
-            "Delete document",
+            ":red[Delete document]",
             key=f"delete-{document.id}",
             icon=":material/delete:",
-            type="primary",
             on_click=_delete,
             args=(api, document),
         )
@@ -190,12 +185,8 @@ def _draw_pager(next_cursor: str | None) -> None:
     cursors = _cursors()
     if not cursors and not next_cursor:
         return
-    with st.container(
-        horizontal=True, horizontal_alignment="center", vertical_alignment="center", key="pager"
-    ):
-        _pager_button(
-            "Newer", "newer", ":material/chevron_left:", enabled=bool(cursors), action=_back, args=()
-        )
+    with st.container(horizontal=True, horizontal_alignment="center", vertical_alignment="center", key="pager"):
+        _pager_button("Newer", "newer", ":material/chevron_left:", enabled=bool(cursors), action=_back, args=())
         st.caption(f"Page {len(cursors) + 1}", width="content")
         _pager_button(
             "Older",
@@ -207,9 +198,7 @@ def _draw_pager(next_cursor: str | None) -> None:
         )
 
 
-def _pager_button(
-    label: str, key: str, icon: str, *, enabled: bool, action: Any, args: tuple[Any, ...]
-) -> None:
+def _pager_button(label: str, key: str, icon: str, *, enabled: bool, action: Any, args: tuple[Any, ...]) -> None:
     pressed = st.button(label, key=key, icon=icon, type="tertiary", disabled=not enabled)
     if pressed:
         action(*args)
