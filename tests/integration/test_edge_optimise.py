@@ -66,7 +66,7 @@ def live_shard(path: Path) -> str:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110  (files and processes set no event)
+        while not condition():
             await asyncio.sleep(0.005)
 
 
