@@ -191,6 +191,20 @@ def test_root_serves_as_another_user_behind_a_closed_folder_and_opens_it_to_nobo
 
 
 @ROOT_ONLY
+def test_root_without_the_capability_is_told_what_to_do_about_a_closed_folder(data_dir: Path) -> None:
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-dac_read_search", sys.executable, "-c", CHILD, str(data_dir)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "user 'nobody' may not enter" in done.stderr
+    assert "run it as an ordinary user, or set DATABASE__URL" in done.stderr
+
+
+@ROOT_ONLY
 def test_where_everybody_may_pass_the_server_gets_no_capability(open_folder: Path) -> None:
     with run_postgres(open_folder):
         status = Path(f"/proc/{postmaster(open_folder).pid}/status").read_text()
