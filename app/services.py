@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[Ve
         return
     from core.edge.index import open_edge_index
 
-    async with open_edge_index(settings.data_dir / "qdrant", dimension=embedder.dimension) as edge:
+    # Vectors of two models never meet: each has a folder of its own.
+    model = re.sub(r"[^A-Za-z0-9.]+", "-", f"{embedder.name}-{embedder.revision}").strip("-").lower()
+    folder = settings.data_dir / "qdrant" / model
+    async with open_edge_index(folder, dimension=embedder.dimension) as edge:
         yield edge
 
 

@@ -83,6 +83,7 @@ class Document:
     done: int
     total: int
     error: str | None
+    warnings: Sequence[str]
     pages: int | None
     chunks: int
     generation: int
@@ -132,8 +133,8 @@ class Chunk:
     """A passage of a document: ``text == document_text[start:end]``.
 
     ``page`` is the page on which the chunk starts, ``page_starts`` are the offsets inside it at which the following
-    pages start. ``id`` follows from the document and the passage, so that the same passage keeps its id when the document is
-    ingested again; ``digest`` is what decides whether it must be embedded again.
+    pages start. ``id`` follows from the document and the passage, so that the same passage keeps its id when the
+    document is ingested again; ``digest`` is what decides whether it must be embedded again.
     """
 
     id: ChunkId

@@ -102,7 +102,8 @@ class BlobSettings(Section):
     """The original files."""
 
     url: str | None = Field(
-        None, description="Any fsspec address, for example s3://bucket/prefix; empty: a folder under DATA_DIR."
+        None,
+        description="Any fsspec address, for example s3://bucket/prefix; empty: a folder under DATA_DIR.",
     )
 
 

@@ -19,8 +19,8 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 COLUMNS = (
     "d.id, d.tenant_id AS tenant, d.collection_id AS collection, c.name AS collection_name, d.sha256, d.name, "
-    "d.media_type, d.size, d.metadata, d.status, d.done, d.total, d.error, d.pages, d.chunks, d.generation, "
-    "d.job_id, d.created_at, d.updated_at"
+    "d.media_type, d.size, d.metadata, d.status, d.done, d.total, d.error, d.warnings, d.pages, d.chunks, "
+    "d.generation, d.job_id, d.created_at, d.updated_at"
 )
 SELECT = f"SELECT {COLUMNS} FROM documents d JOIN collections c ON c.id = d.collection_id"  # noqa: S608 (constants)
 

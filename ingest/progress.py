@@ -66,7 +66,8 @@ class Progress:
                 "ON CONFLICT (document_id) DO UPDATE SET text = EXCLUDED.text",
                 (loaded.text, claim.document, claim.generation),
             )
-        await self._update(claim, "pages = %s", (len(loaded.pages) or None,))
+        values = (len(loaded.pages) or None, list(loaded.warnings))
+        await self._update(claim, "pages = %s, warnings = %s", values)
 
     async def stored(self, document: DocumentId) -> dict[ChunkId, bytes]:
         """The digest of every chunk whose point is in the index."""

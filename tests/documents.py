@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from tests import pdf
+
 LIGHTHOUSE = """# Kerzenfels
 
 ## History
@@ -37,35 +39,15 @@ async def wait_until_done(http: httpx.AsyncClient, document: str, *, timeout_s: 
             await asyncio.sleep(0.05)
 
 
-def make_pdf(pages: Sequence[str], *, size: int = 11) -> bytes:
-    """A PDF with a page for each text; a line break starts a new line on the page."""
-    objects: list[bytes] = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", FONT]
-    kids = []
-    for page in pages:
-        lines = [line.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)") for line in page.split("\n")]
-        shown = " ".join(f"({line}) Tj T*" for line in lines)
-        stream = f"BT /F1 {size} Tf 14 TL 72 760 Td {shown} ET".encode("latin-1")
-        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
-        contents = len(objects)
-        objects.append(
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents %d 0 R "
-            b"/Resources << /Font << /F1 3 0 R >> >> >>" % contents
-        )
-        kids.append(len(objects))
-    objects[1] = b"<< /Type /Pages /Count %d /Kids [%s] >>" % (len(kids), b" ".join(b"%d 0 R" % kid for kid in kids))
-    body = b"%PDF-1.4\n"
-    places = []
-    for number, content in enumerate(objects, start=1):
-        places.append(len(body))
-        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    count = len(objects) + 1
-    return body + b"xref\n0 %d\n0000000000 65535 f \n%strailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (
-        count,
-        table,
-        count,
-        len(body),
-    )
+def make_pdf(pages: Sequence[str]) -> bytes:
+    """A PDF with a page for each text; a line break starts a new paragraph."""
+    return pdf.make_pdf([page_of(text) for text in pages])
 
 
-FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+def page_of(text: str) -> list[pdf.Words]:
+    """The paragraphs of a page below each other."""
+    words: list[pdf.Words] = []
+    for part in text.split("\n"):
+        top = words[-1].y - 30 if words else 760
+        words += pdf.paragraph(part, top=top)
+    return [word for word in words if word.text]

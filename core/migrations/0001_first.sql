@@ -49,6 +49,7 @@ CREATE TABLE documents (
     done int NOT NULL DEFAULT 0,
     total int NOT NULL DEFAULT 0,
     error text,
+    warnings text[] NOT NULL DEFAULT '{}',
     pages int,
     chunks int NOT NULL DEFAULT 0,
     generation int NOT NULL DEFAULT 1,
