@@ -91,7 +91,7 @@ async def chat_model(services: Services) -> PartHealth:
     settings = services.settings.chat
     key = settings.api_key.get_secret_value() if settings.api_key else "none"
     try:
-        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S, trust_env=False) as client:
             address = f"{str(settings.base_url).rstrip('/')}/models"
             response = await client.get(address, headers={"Authorization": f"Bearer {key}"})
         if response.is_success:

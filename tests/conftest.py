@@ -6,7 +6,6 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -22,16 +21,20 @@ from core.domain import Principal, PrincipalId, Role, TenantId
 from core.settings import ChatSettings, DatabaseSettings, Settings
 from tests.documents import wait_until_done
 from tests.model_relay import Relay, run_relay, serve
-from tests.model_server import run_model_server
-
-ROOT = Path(__file__).resolve().parent.parent
-MODELS = Path(os.environ.get("MODELS_DIR", ROOT / ".data" / "models"))
-TINY = "smollm2-135m-instruct"
+from tests.model_server import TINY, models_dir, run_model_server
+from tests.program import Program, run_program
 
 # No test talks to a hub or to a tracing service.
 os.environ["HF_HUB_OFFLINE"] = "1"
 for variable in ("LANGSMITH_TRACING", "LANGSMITH_API_KEY", "LANGGRAPH_API_KEY", "LANGCHAIN_API_KEY"):
     os.environ.pop(variable, None)
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The whole program with its user interface, started once."""
+    with run_program(tmp_path_factory.mktemp("platform") / "data") as program:
+        yield program
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def model_server() -> Iterator[str]:
-    with run_model_server(TINY, MODELS) as url:
+    with run_model_server(TINY, models_dir()) as url:
         yield url
 
 
@@ -105,7 +108,9 @@ class _borrowed:  # noqa: N801 (used like a function)
         return None
 
 
-async def make_principal(pool: Pool, tenant: TenantId | None = None, role: Role = Role.ADMINISTRATOR) -> tuple[Principal, str]:
+async def make_principal(
+    pool: Pool, tenant: TenantId | None = None, role: Role = Role.ADMINISTRATOR
+) -> tuple[Principal, str]:
     """A principal with a key, in a tenant of its own unless one is given."""
     key, name = new_key(), f"test-{uuid.uuid4()}"
     async with pool.connection() as connection:
