@@ -155,7 +155,6 @@ def _load(settings: EmbeddingSettings) -> SentenceTransformersEmbedder:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    # The threads of two models that run at once would otherwise fight for the cores.
     dtype = _dtype(settings.dtype)
     path, revision = _locate(settings)
 
