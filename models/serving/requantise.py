@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,16 @@ def _write(source: Path, part: Path, quantisation: Quantisation, report: Report)
     import gguf
 
     reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(part, arch=reader.fields[gguf.Keys.General.ARCHITECTURE].contents())
-    _copy_metadata(reader, writer, quantisation)
+    architecture = reader.fields[gguf.Keys.General.ARCHITECTURE].contents()
+    with closing(gguf.GGUFWriter(part, arch=architecture)) as writer:
+        _copy_metadata(reader, writer, quantisation)
+        _copy_tensors(reader, writer, quantisation, report)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    report(source.stat().st_size)
+
+
+def _copy_tensors(reader: GGUFReader, writer: GGUFWriter, quantisation: Quantisation, report: Report) -> None:
     untied = any(tensor.name == OUTPUT for tensor in reader.tensors)
     kinds = [_kind(tensor, quantisation, untied=untied) for tensor in reader.tensors]
     for tensor, kind in zip(reader.tensors, kinds, strict=True):
@@ -57,15 +66,19 @@ def _write(source: Path, part: Path, quantisation: Quantisation, report: Report)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+    _reserve(writer, [math.prod(shape) * dtype.itemsize for shape, dtype in map(_layout, reader.tensors, kinds)])
     done = 0
     for tensor, kind in zip(reader.tensors, kinds, strict=True):
         writer.write_tensor_data(_converted(tensor, kind))
         done += int(tensor.n_bytes)
         report(done)
-    writer.close()
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    report(source.stat().st_size)
+
+
+def _reserve(writer: GGUFWriter, sizes: list[int]) -> None:
+    """Take the disk space of all tensors at once: numpy, which writes them, can lose the end of a file unnoticed."""
+    (file,) = writer.fout or []
+    start = writer.ggml_pad(file.tell(), writer.data_alignment)
+    os.posix_fallocate(file.fileno(), 0, start + sum(writer.ggml_pad(size, writer.data_alignment) for size in sizes))
 
 
 def _copy_metadata(reader: GGUFReader, writer: GGUFWriter, quantisation: Quantisation) -> None:

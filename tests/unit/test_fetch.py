@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import resource
 import zipfile
 from pathlib import Path
 
@@ -95,6 +96,18 @@ def test_an_embedding_that_is_only_looked_up_is_copied(tmp_path: Path) -> None:
     kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(tmp_path / "out.gguf").tensors}
     assert kinds["token_embd.weight"] == "Q5_0"
     assert kinds["output.weight"] == "Q4_0"
+
+
+def test_a_disk_that_fills_up_while_requantising_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    write_model(tmp_path / "small.gguf", tied=True)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, limits[1]))
+    try:
+        with pytest.raises(Unavailable, match="File too large"):
+            requantise(tmp_path / "small.gguf", tmp_path / "out.gguf", "Q8_0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["small.gguf"]
 
 
 def test_what_is_no_model_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
