@@ -1,16 +1,29 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
+import pypdfium2
 import pytest
 from PIL import Image
 
 from app.schemas import TextOut
-from tests.ui.paper import make_pdf
+from tests.documents import make_pdf
 from ui.passage import AFTER, BEFORE, draw_page, locate, split_window, window
 
-LINES = ["The old bridge was built of stone.", "It was opened to the public in May 1894.", "Nobody lives there now."]
 QUOTE = "It was opened to the public in May 1894."
+TEXT = f"The old bridge was built of stone.\n{QUOTE}\nNobody lives there now."
+
+
+def turned(pdf: bytes) -> bytes:
+    """The PDF with its first page upside down."""
+    open_document: Any = pypdfium2.PdfDocument
+    document = open_document(pdf)
+    document[0].set_rotation(180)
+    buffer = io.BytesIO()
+    document.save(buffer)
+    document.close()
+    return buffer.getvalue()
 
 
 def yellow_rows(png: bytes) -> tuple[int, int] | None:
@@ -50,32 +63,32 @@ def test_a_quote_that_is_not_there_is_not_located(text: str, quote: str) -> None
 
 
 def test_the_quotes_line_is_highlighted_on_the_page() -> None:
-    image = draw_page(make_pdf([["Nothing here."], LINES]), 2, QUOTE)
+    image = draw_page(make_pdf(["Nothing here.", TEXT]), 2, QUOTE)
     assert image is not None
     assert image.quote_top is not None
-    assert 0.09 < image.quote_top < 0.107
+    assert 0.12 < image.quote_top < 0.125
     rows = yellow_rows(image.png)
     assert rows is not None
-    # The second line's baseline is at 752 of 842 points from below.
-    assert 90 <= rows[0] <= 107 <= rows[1] <= 112
+    # The second paragraph's baseline is at 730 of 842 points from below.
+    assert 120 <= rows[0] <= 124 <= rows[1] <= 137
 
 
 def test_the_highlight_follows_a_rotated_page() -> None:
-    image = draw_page(make_pdf([LINES], rotation=180), 1, QUOTE)
+    image = draw_page(turned(make_pdf([TEXT])), 1, QUOTE)
     assert image is not None
     rows = yellow_rows(image.png)
     assert rows is not None
-    assert 885 <= rows[0] <= 895 <= rows[1] <= 912
+    assert 862 <= rows[0] <= 870 <= rows[1] <= 880
 
 
 def test_a_page_without_the_quote_is_drawn_as_it_is() -> None:
-    image = draw_page(make_pdf([LINES]), 1, "Words that stand nowhere in this document")
+    image = draw_page(make_pdf([TEXT]), 1, "Words that stand nowhere in this document")
     assert image is not None
     assert image.quote_top is None
     assert yellow_rows(image.png) is None
 
 
-@pytest.mark.parametrize(("pdf", "number"), [(b"no pdf", 1), (make_pdf([LINES]), 2), (make_pdf([LINES]), 0)])
+@pytest.mark.parametrize(("pdf", "number"), [(b"no pdf", 1), (make_pdf([TEXT]), 2), (make_pdf([TEXT]), 0)])
 def test_what_cannot_be_drawn_is_no_picture(pdf: bytes, number: int) -> None:
     assert draw_page(pdf, number, QUOTE) is None
 
