@@ -15,7 +15,7 @@ from app.agents import Agent, Agents, register
 from app.run import Runs
 from app.runner import Runner
 from app.threads import Threads
-from core.database import Pool, migrate, open_pool
+from core.database import PREPARE_LOCK, Pool, exclusive, migrate, open_pool
 from core.index import VectorIndex
 from core.settings import Settings
 from graphs.rag import rag_graph
@@ -54,9 +54,10 @@ class Services:
 
 async def prepare_database(pool: Pool) -> None:
     """Bring every table that the platform uses into being: ours, the checkpointer's and the job engine's."""
-    await migrate(pool)
-    await apply_job_schema(pool)
-    await create_saver(pool).setup()
+    async with exclusive(pool, PREPARE_LOCK):
+        await migrate(pool)
+        await apply_job_schema(pool)
+        await create_saver(pool).setup()
 
 
 def create_saver(pool: Pool) -> AsyncPostgresSaver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,11 @@ from core.settings import DatabaseSettings
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-MIGRATION_LOCK = 0x7261_6773  # an arbitrary key of our own for pg_advisory_lock
+OPEN_TIMEOUT_S = 10.0
+LOCK_POLL_S = 0.1
+# Arbitrary keys of our own for pg_advisory_lock.
+MIGRATION_LOCK = 0x7261_6773
+PREPARE_LOCK = 0x7261_6774
 
 
 @asynccontextmanager
@@ -48,7 +53,7 @@ async def open_pool(settings: DatabaseSettings) -> AsyncIterator[Pool]:
         name="ragstone",
     )
     try:
-        await pool.open(wait=True, timeout=10)
+        await pool.open(wait=True, timeout=OPEN_TIMEOUT_S)
     except PoolTimeout as error:
         await pool.close()
         raise Unavailable("PostgreSQL does not answer. Check DATABASE__URL and that the server is running.") from error
@@ -71,28 +76,44 @@ async def migrate(pool: Pool, folder: Path = MIGRATIONS) -> list[str]:
         PlatformError: the database is newer than this program.
     """
     files = {path.stem: path for path in sorted(folder.glob("*.sql"))}
-    async with pool.connection() as connection:
-        await connection.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
-        try:
-            await connection.execute(
-                "CREATE TABLE IF NOT EXISTS migrations "
-                "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+    async with exclusive(pool, MIGRATION_LOCK) as connection:
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations "
+            "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        rows = await (await connection.execute("SELECT name FROM migrations")).fetchall()
+        applied = {str(row["name"]) for row in rows}
+        if strangers := sorted(applied - files.keys()):
+            raise PlatformError(
+                f"The database was written by a newer version of Ragstone (migration {strangers[-1]!r}). "
+                "Run that version, or restore a backup from before the upgrade."
             )
-            rows = await (await connection.execute("SELECT name FROM migrations")).fetchall()
-            applied = {str(row["name"]) for row in rows}
-            if strangers := sorted(applied - files.keys()):
-                raise PlatformError(
-                    f"The database was written by a newer version of Ragstone (migration {strangers[-1]!r}). "
-                    "Run that version, or restore a backup from before the upgrade."
-                )
-            fresh = [name for name in files if name not in applied]
-            for name in fresh:
-                async with connection.transaction():
-                    await connection.execute(files[name].read_bytes(), prepare=False)  # many statements at once
-                    await connection.execute("INSERT INTO migrations (name) VALUES (%s)", (name,))
-            return fresh
+        fresh = [name for name in files if name not in applied]
+        for name in fresh:
+            async with connection.transaction():
+                # A file holds many statements, and only an unprepared query may.
+                await connection.execute(files[name].read_bytes(), prepare=False)
+                await connection.execute("INSERT INTO migrations (name) VALUES (%s)", (name,))
+        return fresh
+
+
+@asynccontextmanager
+async def exclusive(pool: Pool, key: int) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+    """A connection that holds the advisory lock ``key``: of all processes on the database one is in the block."""
+    async with pool.connection() as connection:
+        # Asked again and again: a statement that waits for the lock would hold up the indexes that are built
+        # concurrently by whoever has it, for ever.
+        while not await _try_lock(connection, key):
+            await asyncio.sleep(LOCK_POLL_S)
+        try:
+            yield connection
         finally:
-            await connection.execute("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+            await connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+
+async def _try_lock(connection: psycopg.AsyncConnection[DictRow], key: int) -> bool:
+    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s) AS got", (key,))).fetchone()
+    return row is not None and bool(row["got"])
 
 
 def chunk_of(row: Mapping[str, Any]) -> Chunk:

@@ -30,7 +30,6 @@ HEARTBEAT_S = 2.0
 STALLED_S = 10.0
 RECONCILE_S = 3.0
 RESTART_MAX_S = 15.0
-SCHEMA_LOCK = 0x7261_6774  # an arbitrary key of our own for pg_advisory_lock
 
 
 def is_transient(error: BaseException) -> bool:
@@ -115,18 +114,14 @@ async def _record(progress: Progress, document: DocumentId, error: Exception, *,
 
 
 async def apply_job_schema(pool: Pool) -> None:
-    """Create procrastinate's tables once; several processes may call it at the same time."""
+    """Create procrastinate's tables when they are missing; to be called by one process at a time."""
     async with pool.connection() as connection:
-        await connection.execute("SELECT pg_advisory_lock(%s)", (SCHEMA_LOCK,))
-        try:
-            cursor = await connection.execute("SELECT to_regclass('procrastinate_jobs') AS jobs")
-            row = await cursor.fetchone()
-            if row is None or row["jobs"] is None:
-                app = procrastinate.App(connector=PsycopgConnector())
-                async with app.open_async(pool):
-                    await app.schema_manager.apply_schema_async()
-        finally:
-            await connection.execute("SELECT pg_advisory_unlock(%s)", (SCHEMA_LOCK,))
+        cursor = await connection.execute("SELECT to_regclass('procrastinate_jobs') AS jobs")
+        row = await cursor.fetchone()
+    if row is None or row["jobs"] is None:
+        app = procrastinate.App(connector=PsycopgConnector())
+        async with app.open_async(pool):
+            await app.schema_manager.apply_schema_async()
 
 
 @asynccontextmanager
