@@ -103,7 +103,7 @@ async def exclusive(pool: Pool, key: int) -> AsyncIterator[psycopg.AsyncConnecti
     async with pool.connection() as connection:
         # Asked again and again: a statement that waits for the lock would hold up the indexes that are built
         # concurrently by whoever has it, for ever.
-        while not await _try_lock(connection, key):
+        while not await _try_lock(connection, key):  # noqa: ASYNC110 (another process has it)
             await asyncio.sleep(LOCK_POLL_S)
         try:
             yield connection
