@@ -35,7 +35,7 @@ MODULE = re.compile(r"python3? -m ([\w.]+)")
 OUR_COMMAND = re.compile(r"python3? -m app((?: [\w.@-]+)*)")
 ROUTE = re.compile(r"^\| `([A-Z]+) (/\S*)` \|", re.MULTILINE)
 READ_PROMPT = re.compile(r"read_prompt\(\"(\w+)\"\)")
-MACHINE = re.compile(r"(?<![\w.])/(?:work|home|Users)/\w|/tmp/[a-z]/|\.\./shared/")
+MACHINE = re.compile(r"(?<![\w.])/(?:work|home|Users)/\w|/tmp/w/")
 
 
 def tree(root: Path) -> Iterator[Path]:
@@ -95,8 +95,9 @@ def strange_imports(folder: Path, allowed: Iterable[str]) -> list[str]:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
-            found += [f"{path.name}: {name}" for name in names if name.split(".")[0] in PACKAGES and name not in allowed]
-    return [line for line in found if not line.partition(": ")[2].startswith(f"{folder.name}.")]
+            ours = [name for name in names if name.split(".")[0] in {*PACKAGES} - {folder.name}]
+            found += [f"{path.name}: {name}" for name in ours if name not in allowed]
+    return found
 
 
 def broken_links(root: Path) -> list[str]:
