@@ -30,7 +30,7 @@ check: install-dev  ## Everything that must hold before a commit
 	$(PY) -m app reference --check
 	$(PY) -m pytest $(PYTEST_ARGS)
 
-bench: install-dev  ## Measure, and print the figures
+bench: install-dev  ## Measure, print the figures and put them into docs/benchmarks.md
 	$(PY) -m benchmarks
 
 # The exact closure of pyproject.toml's dependencies, resolved in a fresh environment. A local version such as

@@ -1,0 +1,156 @@
+"""Made-up chunks for the search benchmark, always the same, stored as the write path would have stored them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.database import Pool
+from core.domain import ChunkId, CollectionId, DocumentId, TenantId
+from core.index import Point, VectorIndex
+from models.lexical import LexicalEncoder
+
+SEED = 20_261_122
+DIMENSION = 384
+WORDS = 50_000
+WORDS_OF_CHUNK = (60, 130)
+WORDS_OF_QUESTION = 6
+CLUSTERS = 500
+SPREAD = 0.8
+"""How far a vector lies from its cluster's centre, which has length 1: neighbours have a cosine of about 0.6."""
+CHUNKS_OF_DOCUMENT = 50
+WRITE = 1000
+SYLLABLES = "ba de fi go hu ka le mi no pu ra se ti vo zu chan dor fel gris mon par quil stra tem ver".split()
+FUNCTION_WORDS = (
+    "the of and to in a is that it for was on are as with be by at this from or an have not but which they his were "
+    "all we when there can if more has one would what so up out about into than them then some her only time will"
+).split()
+"""The head of the distribution, as in English; most of these are stopwords of the lexical encoder."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts with unit vectors of shape (texts, dimension), and questions that each ask for one of the texts."""
+
+    texts: Sequence[str]
+    vectors: NDArray[np.float32]
+    questions: Sequence[tuple[str, NDArray[np.float32]]]
+
+
+class Owner(NamedTuple):
+    """Whose chunks they are."""
+
+    tenant: TenantId
+    collection: CollectionId
+
+
+class Place(NamedTuple):
+    """A chunk's id and document; ``row`` counts in the corpus."""
+
+    chunk: ChunkId
+    document: DocumentId
+    row: int
+
+
+def make_corpus(chunks: int, questions: int) -> Corpus:
+    """Words follow Zipf's law, vectors lie in clusters."""
+    generator = np.random.default_rng(SEED)
+    words = np.array(FUNCTION_WORDS + made_up_words(WORDS - len(FUNCTION_WORDS)))
+    cumulated = np.cumsum(1 / (np.arange(WORDS) + 2.7))
+    lengths = generator.integers(*WORDS_OF_CHUNK, chunks)
+    drawn = words[np.searchsorted(cumulated, generator.random(lengths.sum()) * cumulated[-1])]
+    texts = [" ".join(part) for part in np.split(drawn, np.cumsum(lengths)[:-1])]
+    centres = unit(generator.standard_normal((CLUSTERS, DIMENSION)))
+    vectors = near(generator, centres[generator.integers(CLUSTERS, size=chunks)])
+    wanted = generator.integers(chunks, size=questions)
+    asked = near(generator, vectors[wanted])
+    contents = [[word for word in texts[row].split() if word not in FUNCTION_WORDS] for row in wanted]
+    phrases = [" ".join(["what is the", *generator.choice(content, WORDS_OF_QUESTION)]) for content in contents]
+    return Corpus(texts, vectors, list(zip(phrases, asked, strict=True)))
+
+
+def made_up_words(count: int) -> list[str]:
+    """Distinct words, the shorter ones first, as more frequent words are shorter."""
+    longer = itertools.chain.from_iterable(itertools.product(SYLLABLES, repeat=length) for length in (2, 3, 4))
+    return ["".join(syllables) for syllables in itertools.islice(longer, count)]
+
+
+def unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The vectors at length 1."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / lengths, dtype=np.float32)
+
+
+def near(generator: np.random.Generator, centres: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A unit vector near each centre."""
+    return unit(centres + SPREAD * unit(generator.standard_normal(centres.shape, dtype=np.float32)))
+
+
+async def store(pool: Pool, index: VectorIndex, corpus: Corpus, count: int) -> TenantId:
+    """Store the first ``count`` chunks for a tenant of their own."""
+    owner = await make_owner(pool)
+    documents = [DocumentId(uuid.uuid4()) for _ in range(-(-count // CHUNKS_OF_DOCUMENT))]
+    places = [Place(ChunkId(uuid.uuid4()), documents[row // CHUNKS_OF_DOCUMENT], row) for row in range(count)]
+    await store_rows(pool, corpus, owner, documents, places)
+    await store_points(index, corpus, owner, places)
+    return owner.tenant
+
+
+async def make_owner(pool: Pool) -> Owner:
+    """A tenant with a collection."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute("INSERT INTO tenants (name) VALUES (%s) RETURNING id", (str(uuid.uuid4()),))
+        tenant = (await cursor.fetchall())[0]["id"]
+        cursor = await connection.execute(
+            "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker) "
+            "VALUES (%s, 'default', 'stored', '1', %s, 'stored') RETURNING id",
+            (tenant, DIMENSION),
+        )
+        return Owner(tenant, (await cursor.fetchall())[0]["id"])
+
+
+async def store_rows(
+    pool: Pool, corpus: Corpus, owner: Owner, documents: Sequence[DocumentId], places: Sequence[Place]
+) -> None:
+    """The rows of documents and chunks, and what autovacuum would have done since."""
+    titles = "COPY documents (id, tenant_id, collection_id, sha256, name, media_type, size, status) FROM STDIN"
+    passages = "COPY chunks (id, document_id, ordinal, digest, text, start_offset, end_offset) FROM STDIN"
+    async with pool.connection() as connection:
+        async with connection.cursor() as cursor, cursor.copy(titles) as copy:
+            for number, document in enumerate(documents):
+                await copy.write_row((document, *owner, document.hex, f"{number}.txt", "text/plain", 1, "indexed"))
+        async with connection.cursor() as cursor, cursor.copy(passages) as copy:
+            for chunk, document, row in places:
+                text = corpus.texts[row]
+                await copy.write_row((chunk, document, row % CHUNKS_OF_DOCUMENT, chunk.bytes, text, 0, len(text)))
+        await connection.execute("VACUUM ANALYZE documents, chunks")
+
+
+async def store_points(index: VectorIndex, corpus: Corpus, owner: Owner, places: Sequence[Place]) -> None:
+    """The points, through the index's own interface."""
+    encoder = LexicalEncoder()
+    for start in range(0, len(places), WRITE):
+        group = places[start : start + WRITE]
+        texts = [corpus.texts[place.row] for place in group]
+        lexical = await asyncio.to_thread(encoder.encode_documents, texts)
+        await index.upsert(
+            [
+                Point(
+                    id=place.chunk,
+                    tenant=owner.tenant,
+                    collection=owner.collection,
+                    document=place.document,
+                    generation=1,
+                    dense=corpus.vectors[place.row],
+                    lexical=terms,
+                )
+                for place, terms in zip(group, lexical, strict=True)
+            ]
+        )
