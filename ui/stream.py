@@ -25,6 +25,9 @@ _LABELS = {
     "verify": ("Checking the quotes", "Checked the quotes"),
 }
 
+_NOUNS = {"dropped": "sentences without support left out"}
+_TELLING_ZEROS = frozenset({"passages", "citations"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
@@ -140,6 +143,8 @@ def steps_headline(steps: Sequence[Step]) -> str:
 
 def seconds_text(seconds: float) -> str:
     """A duration as people read it: 0.12 s, 4.3 s, 75 s."""
+    if seconds < 0.01:
+        return "under 0.01 s"
     return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
@@ -214,11 +219,17 @@ def _text_of(content: Any) -> str:
 def _facts(detail: Mapping[str, Any]) -> Iterable[str]:
     """What a step found, in words: {"passages": 3} is "3 passages"; lists and objects are left out."""
     for name, value in detail.items():
-        words = name.replace("_", " ")
         if isinstance(value, bool):
             if value:
-                yield words
+                yield name.replace("_", " ")
         elif isinstance(value, int | float):
-            yield f"{value:g} {words.removesuffix('s') if value == 1 else words}"
+            if value or name in _TELLING_ZEROS:
+                nouns = _NOUNS.get(name, name.replace("_", " "))
+                yield f"{value:g} {_singular(nouns) if value == 1 else nouns}"
         elif isinstance(value, str) and value:
             yield f"“{title_for(value)}”"
+
+
+def _singular(nouns: str) -> str:
+    first, _, rest = nouns.partition(" ")
+    return " ".join(filter(None, [first.removesuffix("s"), rest]))

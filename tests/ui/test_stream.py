@@ -125,6 +125,22 @@ def test_a_step_that_is_repeated_is_listed_twice() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("detail", "line"),
+    [
+        ({"citations": 1, "dropped": 0}, "Checked the quotes — 1 citation, 0.01 s"),
+        (
+            {"citations": 0, "dropped": 1},
+            "Checked the quotes — 0 citations, 1 sentence without support left out, 0.01 s",
+        ),
+        ({"tokens": 22, "retried": True, "cached": False}, "Checked the quotes — 22 tokens, retried, 0.01 s"),
+        ({"question": "When did it open?"}, "Checked the quotes — “When did it open?”, 0.01 s"),
+    ],
+)
+def test_a_step_tells_what_it_found_and_not_what_it_did_not(detail: dict[str, Any], line: str) -> None:
+    assert Step(name="verify", seconds=0.01, detail=detail).line == line
+
+
 def test_a_step_whose_start_was_missed_is_listed() -> None:
     view = folded(("custom", step("verify", "finished", 0.01)))
     assert [one.line for one in view.steps] == ["Checked the quotes — 0.01 s"]
@@ -190,7 +206,9 @@ def test_a_conversation_is_split_before_its_last_question() -> None:
     assert split_last_question(messages[1:2]) == ((messages[1],), None)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.004, "0.00 s"), (0.12, "0.12 s"), (4.26, "4.3 s"), (75.4, "75 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.004, "under 0.01 s"), (0.12, "0.12 s"), (4.26, "4.3 s"), (75.4, "75 s")]
+)
 def test_durations_are_as_exact_as_people_read_them(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
 
