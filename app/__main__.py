@@ -75,10 +75,10 @@ def api(_options: argparse.Namespace) -> None:
 
 
 def migrate(_options: argparse.Namespace) -> None:
-    """Apply the migrations that the database has not seen."""
-    from core import database
+    """Bring every table into being: ours, the job engine's and the checkpointer's."""
+    from app.services import prepare_database
 
-    names = asyncio.run(with_pool(read_settings(), database.migrate))
+    names = asyncio.run(with_pool(read_settings(), prepare_database))
     print("\n".join(f"Applied {name}" for name in names) or "The database is up to date.")
 
 

@@ -101,6 +101,13 @@ class RunLog:
                 await asyncio.sleep(RETRY_S)
                 self._work.set()
                 continue
+            except psycopg.Error as error:
+                # Its thread was deleted: nobody can read what would have been stored.
+                logger.warning("events of run %s are dropped: %s", self._run_id, type(error).__name__)
+                async with self._news:
+                    del self._waiting[: len(batch)]
+                    self._news.notify_all()
+                continue
             async with self._news:
                 del self._waiting[: len(batch)]
                 self._shown.extend(batch)

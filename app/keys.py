@@ -11,14 +11,13 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow
 
-from core.database import Pool
+from core.database import KEY_LOCK, Pool
 from core.domain import Role
 from core.errors import Conflict, InvalidInput, NotFound
 
 DEFAULT_TENANT = "default"
 ADMINISTRATOR = "admin"
 SESSION_PREFIX = "ui@"  # names the keys that the supervisor gives to the user interface
-KEY_LOCK = 0x7261_6774  # an arbitrary key of our own for pg_advisory_xact_lock
 
 Connection = psycopg.AsyncConnection[DictRow]
 

@@ -22,7 +22,7 @@ _PAGE_HEAD = """\
 Generated from `core/settings.py` by `python -m app reference`; do not edit.
 
 A setting is an environment variable, or a line of the file `.env` in the folder where Ragstone is started. The
-environment comes first. An unknown name or a bad value stops the start with a line that names it.
+environment comes first. A bad value, or an unknown name in a section, stops the start with a line that names it.
 """
 _EXAMPLE_HEAD = """\
 # Generated from core/settings.py by `python -m app reference`; do not edit.

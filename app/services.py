@@ -52,12 +52,13 @@ class Services:
     runner: Runner
 
 
-async def prepare_database(pool: Pool) -> None:
-    """Bring every table that the platform uses into being: ours, the checkpointer's and the job engine's."""
+async def prepare_database(pool: Pool) -> list[str]:
+    """Bring every table into being: ours, the job engine's, the checkpointer's; return the applied migrations."""
     async with exclusive(pool, PREPARE_LOCK):
-        await migrate(pool)
+        applied = await migrate(pool)
         await apply_job_schema(pool)
         await create_saver(pool).setup()
+    return applied
 
 
 def create_saver(pool: Pool) -> AsyncPostgresSaver:

@@ -21,9 +21,8 @@ Pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
 MIGRATIONS = Path(__file__).parent / "migrations"
 OPEN_TIMEOUT_S = 10.0
 LOCK_POLL_S = 0.1
-# Arbitrary keys of our own for pg_advisory_lock.
-MIGRATION_LOCK = 0x7261_6773
-PREPARE_LOCK = 0x7261_6774
+# Arbitrary keys of our own for PostgreSQL's advisory locks, in one place so that no two are the same.
+MIGRATION_LOCK, PREPARE_LOCK, KEY_LOCK = range(0x7261_6773, 0x7261_6776)
 
 
 @asynccontextmanager

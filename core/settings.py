@@ -20,6 +20,7 @@ from core.errors import InvalidInput
 
 HttpAddress = Annotated[Url, UrlConstraints(allowed_schemes=["http", "https"])]
 PostgresAddress = Annotated[Url, UrlConstraints(allowed_schemes=["postgresql", "postgres"])]
+SECTION_NEARNESS = 0.85
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -191,12 +192,17 @@ def variables() -> dict[str, tuple[str, ...]]:
 
 
 def unknown_names(environment: Mapping[str, Any]) -> list[str]:
-    """A line for each variable that names one of our sections but none of its settings."""
+    """A line for each variable that looks like one of our settings and is none.
+
+    That is ``CHAT__MODLE``, whose section is ours, and ``CHATT__MODEL``, whose section is nearly so. Other programs'
+    variables are none of our business.
+    """
     known = variables()
     sections = {path[0].upper() for path in known.values() if len(path) > 1}
     lines = []
     for name in sorted(environment):
-        if name.upper().partition("__")[0] in sections and "__" in name and name.upper() not in known:
+        section, mark, _ = name.upper().partition("__")
+        if mark and name.upper() not in known and difflib.get_close_matches(section, sections, cutoff=SECTION_NEARNESS):
             near = difflib.get_close_matches(name.upper(), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; docs/reference/settings.md lists all settings"
             lines.append(f"{name}: unknown setting{hint}")

@@ -11,7 +11,9 @@ from core.settings import LogSettings
 
 NOISY = (
     "httpx",
+    "httpx2",
     "httpcore",
+    "httpcore2",
     "openai",
     "sentence_transformers",
     "procrastinate",

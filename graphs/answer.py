@@ -70,7 +70,7 @@ class Verifier:
             gap, sentence = self._buffer[before:start], self._buffer[start:end]
             before = end
             self._refused = self._refused or says_not_found(sentence)
-            claim = examine(sentence, self.question, passages)
+            claim = examine(without_heading(sentence, self.hits), self.question, passages)
             if not claim.text:
                 continue
             if self._refused or claim.evidence is None:
@@ -85,6 +85,13 @@ class Verifier:
         if not self._kept and not more:
             return ""
         return "\n" * gap.count("\n") or " "
+
+
+def without_heading(sentence: str, hits: Sequence[Hit]) -> str:
+    """The sentence without a passage's heading line, which small models like to repeat."""
+    first, _, rest = sentence.partition("\n")
+    headings = {" > ".join(hit.chunk.section) for hit in hits if hit.chunk.section}
+    return rest.strip() if first.strip() in headings else sentence
 
 
 def verify(draft: str, question: str, hits: Sequence[Hit]) -> Answer:

@@ -89,7 +89,7 @@ def examine(sentence: str, question: str, passages: Sequence[str]) -> Claim:
 
 
 class Citations:
-    """The citations of one answer, numbered in the order of their marks; the same passage keeps its number."""
+    """The citations of one answer, numbered in the order of their marks; the same quote keeps its number."""
 
     def __init__(self, hits: Sequence[Hit]) -> None:
         self._hits = hits

@@ -110,7 +110,8 @@ def open_blobs(settings: Settings) -> FsspecBlobs:
     """
     import fsspec
 
-    url = settings.blobs.url or (settings.data_dir / "blobs").absolute().as_uri()
+    # A path and not a file:// address: fsspec would take the escapes of an address for the path's own letters.
+    url = settings.blobs.url or str((settings.data_dir / "blobs").absolute())
     try:
         filesystem, root = fsspec.url_to_fs(url)  # type: ignore[no-untyped-call]
     except (ValueError, ImportError) as error:

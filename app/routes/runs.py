@@ -35,7 +35,7 @@ class RunContextIn(BaseModel):
 
 
 class RunCreate(BaseModel):
-    """A run as the SDK asks for it; options that this server does not have are refused, never ignored in silence."""
+    """A run as the SDK asks for it; an option that would change what the run does, and that is not here, is refused."""
 
     assistant_id: str
     input: dict[str, Any] | None = None

@@ -70,3 +70,10 @@ async def test_a_write_that_fails_leaves_nothing(blobs: FsspecBlobs) -> None:
 def test_an_unknown_scheme_is_named_with_its_setting(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="BLOBS__URL"):
         open_blobs(Settings(_env_file=None, data_dir=tmp_path, blobs=BlobSettings(url="nowhere://bucket")))
+
+
+async def test_a_folder_with_spaces_and_letters_of_other_scripts_is_taken_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "my data" / "ü%20"
+    blobs = open_blobs(Settings(_env_file=None, data_dir=folder))
+    await blobs.put(KEY, io.BytesIO(b"one"))
+    assert (folder / "blobs" / KEY).read_bytes() == b"one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 
 import pytest
@@ -115,6 +116,14 @@ def test_every_quote_is_in_its_passage_whatever_the_model_writes(draft: str, que
         assert citation.quote in source.chunk.text
         start = citation.start - source.chunk.start
         assert source.chunk.text[start : start + len(citation.quote)] == citation.quote
+
+
+def test_a_repeated_heading_is_no_part_of_the_answer() -> None:
+    chunk = dataclasses.replace(HITS[0].chunk, section=("Kerzenfels", "History"))
+    hits = [dataclasses.replace(HITS[0], chunk=chunk)]
+    answer = verify("Kerzenfels > History\nThe lighthouse was built in 1821.", "When was the lighthouse built?", hits)
+    assert answer.text == "The lighthouse was built in 1821. [1]"
+    assert verify("Kerzenfels > History", "When was the lighthouse built?", hits).citations == ()
 
 
 def test_a_claim_without_words_has_no_evidence() -> None:
