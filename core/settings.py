@@ -123,7 +123,7 @@ class RetrievalSettings(Section):
     passages: int = Field(3, ge=1, le=20, description="Passages that the model reads.")
     candidates: int = Field(50, ge=1, le=1000, description="Depth of each of the dense and lexical lists.")
     min_score: float = Field(
-        0.25, ge=-1, le=1, description="Cosine below which a passage counts as not relevant to the question."
+        0.35, ge=-1, le=1, description="Cosine below which a passage counts as not relevant to the question."
     )
 
 
