@@ -11,6 +11,7 @@ import pytest
 from app.main import create_app
 from app.services import Services
 from core.settings import ApiSettings, Settings
+from tests import pdf
 from tests.conftest import Tenant, _borrowed
 from tests.documents import make_pdf
 from tests.model_relay import serve
@@ -57,6 +58,14 @@ async def test_a_pdf_without_text_says_so(tenant: Tenant) -> None:
     document = await tenant.upload("scan.pdf", make_pdf(["", ""]))
     assert document["status"] == "failed"
     assert "no text" in str(document["error"])
+
+
+async def test_an_encrypted_pdf_says_what_to_do(tenant: Tenant) -> None:
+    content = pdf.make_pdf([[pdf.Words("Secret plans.")]], password="open sesame")
+    document = await tenant.upload("plans.pdf", content)
+    assert document["status"] == "failed"
+    assert "password" in str(document["error"])
+    assert (await tenant.http.get(f"/documents/{document['id']}/content")).content == content
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from app.services import prepare_database
+from app.services import create_saver, prepare_database
 from core.database import Pool, migrate, open_pool
 from core.errors import PlatformError, Unavailable
 from core.settings import DatabaseSettings
@@ -61,6 +65,22 @@ async def test_connections_that_the_server_has_closed_are_replaced(pool: Pool) -
     for _ in range(5):
         async with pool.connection() as connection:
             assert await (await connection.execute("SELECT 1 AS one")).fetchone() == {"one": 1}
+
+
+@dataclasses.dataclass
+class Foreign:
+    """A type that a checkpoint must never bring into being."""
+
+    made: int
+
+
+async def test_a_checkpoint_brings_only_messages_and_plain_values_into_being(pool: Pool) -> None:
+    trusting = JsonPlusSerializer(allowed_msgpack_modules=True)
+    serde = create_saver(pool).serde
+    assert trusting.loads_typed(trusting.dumps_typed(Foreign(1))) == Foreign(1)
+    assert not isinstance(serde.loads_typed(trusting.dumps_typed(Foreign(1))), Foreign)
+    state = {"messages": [HumanMessage("x", id="1")], "passages": [{"id": uuid.uuid4()}]}
+    assert serde.loads_typed(serde.dumps_typed(state)) == state
 
 
 async def test_a_server_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
