@@ -40,7 +40,7 @@ class DocumentOut(BaseModel):
     done: int
     total: int
     error: str | None = Field(description="why it failed and what to do")
-    warnings: list[str] = Field(description="what could not be read of it, for example pages")
+    warnings: list[str] = Field(default_factory=list, description="what could not be read of it, such as pages")
     pages: int | None
     chunks: int
     created_at: datetime

@@ -62,13 +62,14 @@ class Relay:
 
     async def _words(self, script: Script, answer: str) -> AsyncIterator[bytes]:
         words = [word if place == 0 else f" {word}" for place, word in enumerate(answer.split(" "))]
+        said = 0
         try:
             for word in words:
                 await asyncio.sleep(script.pause_s)
                 yield chunk([{"index": 0, "delta": {"role": "assistant", "content": word}, "finish_reason": None}])
-        except asyncio.CancelledError:
-            script.hung_up += 1
-            raise
+                said += 1
+        finally:
+            script.hung_up += said < len(words)
         yield chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
         yield chunk([], usage=USAGE)
         yield b"data: [DONE]\n\n"

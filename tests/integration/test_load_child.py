@@ -42,7 +42,7 @@ async def loader() -> AsyncIterator[Loader]:
 
 @pytest.fixture(scope="module")
 async def misreader() -> AsyncIterator[Loader]:
-    async with open_loader(timeout_s=1, memory_mb=256, read=misread) as opened:
+    async with open_loader(timeout_s=4, memory_mb=256, read=misread) as opened:
         yield opened
 
 
@@ -71,7 +71,7 @@ async def test_errors_of_a_loader_keep_their_kind_and_words(loader: Loader, tmp_
 
 async def test_a_reading_that_takes_too_long_is_ended(misreader: Loader, order: Order) -> None:
     for deed in ("sleep 600", "spin 600"):
-        with pytest.raises(UnreadableDocument, match=r"took longer than 1 s.*INGEST__LOAD_TIMEOUT_S"):
+        with pytest.raises(UnreadableDocument, match=r"took longer than 4 s.*INGEST__LOAD_TIMEOUT_S"):
             await misreader.load(order(deed), PLAIN)
     assert await said(misreader, order("say hello")) == "hello"
 
