@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import streamlit as st
 
 from app.schemas import CitationOut
 from ui import session
-from ui.client import Api, ApiError
+from ui.client import Api
 from ui.markup import passage_html, plain, quote_html
 from ui.panels import shown_errors
 from ui.passage import PageImage, draw_page, split_window, window
@@ -89,7 +89,7 @@ def _draw_drawer(citation: CitationOut) -> None:
                 _draw_text(api, citation)
         st.download_button(
             "Download the original",
-            data=_download(api, citation),
+            data=_original((api.url, api.key), citation.document_id, _api=api)[0],
             file_name=citation.document_name,
             key="download-original",
             icon=":material/download:",
@@ -129,13 +129,3 @@ def _picture(who: tuple[str, str | None], document_id: UUID, page: int, quote: s
 def _original(who: tuple[str, str | None], document_id: UUID, *, _api: Api) -> tuple[bytes, str]:
     del who  # a part of the cache's key, and no more
     return _api.content(document_id)
-
-
-def _download(api: Api, citation: CitationOut) -> Callable[[], bytes]:
-    def content() -> bytes:
-        try:
-            return api.content(citation.document_id)[0]
-        except ApiError as error:
-            raise RuntimeError(str(error)) from error
-
-    return content

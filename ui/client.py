@@ -72,6 +72,8 @@ class Api:
             base_url=url,
             headers={"x-api-key": key} if key else {},
             timeout=httpx.Timeout(connect=5, read=300, write=300, pool=5),
+            # The environment's proxies and .netrc are for other people's machines.
+            trust_env=False,
         )
         self._agents = SyncLangGraphClient(self._http)
         self.url = url

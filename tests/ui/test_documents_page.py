@@ -90,6 +90,15 @@ async def test_a_failed_document_says_why_and_can_be_retried(documents: AppTest,
     assert again["updated_at"] > str(failed["updated_at"])
 
 
+async def test_what_could_not_be_read_of_a_document_is_told(documents: AppTest, run: Run, tenant: Tenant) -> None:
+    partly = await tenant.upload("partly.pdf", make_pdf([LIGHTHOUSE, ""]))
+    assert partly["status"] == "indexed"
+    assert isinstance(partly["warnings"], list)
+    (warning,) = partly["warnings"]
+    await run(documents)
+    assert warning in texts(documents)
+
+
 async def test_a_document_is_deleted(documents: AppTest, run: Run, tenant: Tenant) -> None:
     kept = await tenant.upload("kerzenfels.md", LIGHTHOUSE.encode())
     gone = await tenant.upload("ferries.txt", FERRIES.encode())

@@ -41,6 +41,7 @@ def document(**changes: Any) -> DocumentOut:
         "done": 0,
         "total": 0,
         "error": None,
+        "warnings": [],
         "pages": 12,
         "chunks": 48,
         "created_at": NOW,

@@ -133,6 +133,8 @@ def _draw_document(api: Api, document: DocumentOut, *, several: bool) -> None:
         part = progress_of(document)
         if part is not None:
             st.progress(part, text=progress_text(document))
+        for warning in document.warnings:
+            st.caption(f":material/warning: {plain(warning)}")
         if document.error:
             st.error(plain(document.error), icon=":material/error:")
 
