@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 RENEW_S = 2.0
 POLL_S = 0.2
+RELEASE_S = 5.0
+"""How long a stopping process tries to hand over a run; after that its lease does it."""
 STREAM_NAMES = {"messages-tuple": "messages"}
 """The protocol's stream modes that have another name in LangGraph."""
 
@@ -201,9 +203,10 @@ class Runner:
             await agent.graph.aupdate_state(config, {"messages": messages, "citations": []}, agent.answer_node)
 
     async def _release(self, run: Run, log: RunLog) -> None:
-        with contextlib.suppress(psycopg.Error, PoolTimeout):
-            await log.close()
-            await self._runs.release(run.id)
+        with contextlib.suppress(psycopg.Error, PoolTimeout, TimeoutError):
+            async with asyncio.timeout(RELEASE_S):
+                await log.close()
+                await self._runs.release(run.id)
 
     @contextlib.asynccontextmanager
     async def keep(self) -> AsyncIterator[None]:

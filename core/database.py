@@ -20,6 +20,8 @@ Pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 OPEN_TIMEOUT_S = 10.0
+WAIT_S = 8.0
+"""How long a request waits for a connection before it is told that the database does not answer."""
 LOCK_POLL_S = 0.1
 # Arbitrary keys of our own for PostgreSQL's advisory locks, in one place so that no two are the same.
 MIGRATION_LOCK, PREPARE_LOCK, KEY_LOCK = range(0x7261_6773, 0x7261_6776)
@@ -40,6 +42,7 @@ async def open_pool(settings: DatabaseSettings) -> AsyncIterator[Pool]:
         max_size=settings.pool_max,
         max_idle=settings.max_idle_s,
         max_lifetime=settings.max_lifetime_s,
+        timeout=WAIT_S,
         check=AsyncConnectionPool.check_connection,
         # Not among the arguments below: the job engine opens a connection with them and its own autocommit.
         configure=_configure,

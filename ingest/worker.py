@@ -127,20 +127,29 @@ async def apply_job_schema(pool: Pool) -> None:
 @asynccontextmanager
 async def run_worker(app: procrastinate.App, pool: Pool, *, concurrency: int) -> AsyncIterator[asyncio.Task[None]]:
     """Work on jobs in the background until the block ends; yields the worker's task."""
-    worker = asyncio.create_task(_keep_working(app, concurrency), name="ingest-worker")
+    stopping = asyncio.Event()
+    worker = asyncio.create_task(_keep_working(app, concurrency, stopping), name="ingest-worker")
     keeper = asyncio.create_task(_keep_reconciled(app, pool), name="ingest-reconcile")
     try:
         yield worker
     finally:
+        stopping.set()
         for task in (keeper, worker):
             task.cancel()
         await asyncio.gather(keeper, worker, return_exceptions=True)
 
 
-async def _keep_working(app: procrastinate.App, concurrency: int) -> None:
-    """Run the worker, and run it again when a lost database has stopped it."""
+async def _keep_working(app: procrastinate.App, concurrency: int, stopping: asyncio.Event) -> None:
+    """Run the worker, and run it again when a lost database has stopped it.
+
+    A worker that is cancelled while the database is away ends with the database's error and not as cancelled: only
+    ``stopping`` tells that it shall not start again.
+    """
     async for attempt in AsyncRetrying(
-        wait=wait_exponential(max=RESTART_MAX_S), retry=retry_if_exception_type(Exception), before_sleep=_tell
+        wait=wait_exponential(max=RESTART_MAX_S),
+        retry=retry_if_exception_type(Exception),
+        stop=lambda _: stopping.is_set(),
+        before_sleep=_tell,
     ):
         with attempt:
             await app.run_worker_async(

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.services import Services
+from app.postgres import run_postgres
+from app.services import Services, prepare_database
+from core.database import open_pool
 from core.domain import DocumentId, Scope
 from core.errors import Unavailable
+from core.settings import DatabaseSettings
+from ingest.worker import create_job_app, run_worker
 from tests.conftest import Tenant
 from tests.documents import FERRIES, LIGHTHOUSE, wait_until_done
 
@@ -95,6 +101,19 @@ async def test_an_interrupted_ingestion_goes_on_where_it_broke(
     assert sum(embedded) == document["chunks"]
     count = await services.index.count(Scope(tenant=tenant.principal.tenant), DocumentId(document["id"]))  # type: ignore[arg-type]
     assert count == document["chunks"] == 50
+
+
+async def test_a_worker_stops_even_when_the_database_has_gone_first(tmp_path: Path) -> None:
+    with run_postgres(tmp_path) as url:
+        database = DatabaseSettings.model_validate({"url": url, "pool_min": 1})
+        stack = AsyncExitStack()
+        pool = await stack.enter_async_context(open_pool(database))
+        await prepare_database(pool)
+        app = create_job_app(None, None)
+        await stack.enter_async_context(app.open_async(pool))
+        await stack.enter_async_context(run_worker(app, pool, concurrency=1))
+        await asyncio.sleep(0.5)
+    await asyncio.wait_for(stack.aclose(), 60)
 
 
 async def rows(services: Services, document: DocumentId) -> int:
