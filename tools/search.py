@@ -18,7 +18,7 @@ from tools.fusion import fuse
 Mode = Literal["hybrid", "dense", "lexical"]
 
 SPARE = 20
-"""Matches fetched beyond the limit, in case some belong to documents that are not to be seen at this moment."""
+"""Matches looked up beyond the limit when some of the best belong to documents that are not to be seen now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,10 @@ class Search:
         moments.append(time.perf_counter())
         ranking = await self._index.query(query, scope=scope)
         moments.append(time.perf_counter())
-        hits = await self._fetch(fuse(ranking)[: limit + SPARE], scope)
+        matches = fuse(ranking)
+        hits = await self._fetch(matches[:limit], scope)
+        if len(hits) < min(limit, len(matches)):
+            hits += await self._fetch(matches[limit : limit + SPARE], scope)
         moments.append(time.perf_counter())
         spans = [round((end - start) * 1000, 2) for start, end in itertools.pairwise(moments)]
         timings = dict(zip(("embed", "index", "fetch"), spans, strict=True)) | {"total": round(sum(spans), 2)}
