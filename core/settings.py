@@ -194,8 +194,8 @@ def variables() -> dict[str, tuple[str, ...]]:
 def unknown_names(environment: Mapping[str, Any]) -> list[str]:
     """A line for each variable that looks like one of our settings and is none.
 
-    That is ``CHAT__MODLE``, whose section is ours, and ``CHATT__MODEL``, whose section is nearly so. Other programs'
-    variables are none of our business.
+    That is a strange name in a section of ours, or in one that is nearly called so. Other programs' variables are none
+    of our business.
     """
     known = variables()
     sections = {path[0].upper() for path in known.values() if len(path) > 1}
