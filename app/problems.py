@@ -87,7 +87,10 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
 
 async def _unstorable(request: Request, error: Exception) -> JSONResponse:
     logger.info("the database refused a value: %s", type(error).__name__)
-    detail = "A text in the request cannot be stored: it holds the control character U+0000. Remove it and try again."
+    detail = (
+        "A value in the request cannot be stored: a text with the control character U+0000 or half of a surrogate "
+        "pair, or a number that JSON does not have. Remove it and try again."
+    )
     return problem(request, 422, "invalid-input", "The request is not valid", detail)
 
 
@@ -114,6 +117,6 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(psycopg.OperationalError, _database)
-    app.add_exception_handler(psycopg.errors.UntranslatableCharacter, _unstorable)
+    app.add_exception_handler(psycopg.DataError, _unstorable)
     app.add_exception_handler(PoolTimeout, _database)
     app.add_exception_handler(Exception, _unforeseen)

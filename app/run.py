@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -131,13 +131,17 @@ class Runs:
         """Record that the run is being executed."""
         await self._execute("UPDATE runs SET status = 'running', updated_at = now() WHERE id = %s", (run,))
 
-    async def renew(self, worker: UUID) -> list[UUID]:
-        """Extend the leases of this process's runs; returns those that somebody asked to cancel."""
+    async def renew(self, worker: UUID, executed: Sequence[UUID]) -> list[UUID]:
+        """Extend the leases of the runs that this process executes; returns those that somebody asked to cancel.
+
+        The lease of a run that it has claimed and yet does not execute runs out, and the run is taken over.
+        """
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
                 "UPDATE runs SET lease_until = now() + make_interval(secs => %s) "
-                "WHERE worker = %s AND status IN ('pending', 'running') RETURNING id, cancel_requested",
-                (LEASE_S, worker),
+                "WHERE worker = %s AND id = ANY(%s) AND status IN ('pending', 'running') "
+                "RETURNING id, cancel_requested",
+                (LEASE_S, worker, list(executed)),
             )
             return [row["id"] for row in await cursor.fetchall() if row["cancel_requested"]]
 

@@ -44,6 +44,7 @@ class Runner:
         self._worker = uuid.uuid4()
         self._logs: dict[UUID, RunLog] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._ending: set[UUID] = set()
         self._stopping = False
 
     async def start(
@@ -114,8 +115,9 @@ class Runner:
         self._stop(run.id)
 
     def _stop(self, run_id: UUID) -> None:
-        """Cancel the run's task, once: a second time would interrupt what it does to end well."""
-        if (task := self._tasks.get(run_id)) and not task.cancelling():
+        """Cancel the run's task, once and not when it is ending: that would interrupt what it does to end well."""
+        task = self._tasks.get(run_id)
+        if task and run_id not in self._ending and not task.cancelling():
             task.cancel()
 
     async def _execute(self, run: Run, log: RunLog) -> None:
@@ -131,7 +133,11 @@ class Runner:
                 await self._release(run, log)
                 raise
             status = "interrupted"
-            await self._keep_drafts(run, drafts)
+            self._ending.add(run.id)
+            try:
+                await self._keep_drafts(run, drafts)
+            except Exception:
+                logger.exception("the stopped answer of run %s could not be kept", run.id)
         except Exception as failure:
             status, error = "error", as_error(failure)
             if not isinstance(failure, PlatformError):
@@ -141,14 +147,18 @@ class Runner:
 
     async def _end(self, run: Run, log: RunLog, status: str, error: dict[str, Any] | None) -> None:
         """End the run in the database before its streams end, so that whoever has seen the end finds it ended."""
-        await log.flush()
-        while True:
-            try:
-                await self._runs.end(run.id, status, "error" if status == "error" else "idle", error)
-                break
-            except (psycopg.OperationalError, PoolTimeout):
-                await asyncio.sleep(RENEW_S)
-        await log.close()
+        self._ending.add(run.id)
+        try:
+            await log.flush()
+            while True:
+                try:
+                    await self._runs.end(run.id, status, "error" if status == "error" else "idle", error)
+                    break
+                except (psycopg.OperationalError, PoolTimeout):
+                    await asyncio.sleep(RENEW_S)
+        finally:
+            self._ending.discard(run.id)
+            await log.close()
 
     async def _stream(self, run: Run, log: RunLog, drafts: dict[str, str]) -> None:
         agent = self._agents.get(str(run.assistant_id))
@@ -225,12 +235,12 @@ class Runner:
     async def _keep(self) -> None:
         while True:
             try:
-                for run_id in await self._runs.renew(self._worker):
+                for run_id in await self._runs.renew(self._worker, list(self._tasks)):
                     self._stop(run_id)
                 for run in await self._runs.take_over(self._worker):
                     logger.warning("run %s is taken over: its process is gone", run.id)
                     self._launch(run, RunLog(self._pool, run.id, await last_seq(self._pool, run.id)))
-            except (psycopg.Error, PoolTimeout) as error:
+            except Exception as error:  # noqa: BLE001 (without a keeper every lease of this process would run out)
                 logger.warning("runs could not be renewed: %s", type(error).__name__)
             await asyncio.sleep(RENEW_S)
 

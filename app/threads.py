@@ -96,9 +96,10 @@ class Threads:
             NotFound: the principal has no such thread.
         """
         await self.get(principal, thread)
+        # The row last: as long as it is there nobody else can take the id, and a deletion that broke can be repeated.
+        await self._saver.adelete_thread(str(thread))
         async with self._pool.connection() as connection:
             await connection.execute("DELETE FROM threads WHERE id = %s", (thread,))
-        await self._saver.adelete_thread(str(thread))
 
     async def _select(
         self, condition: str, values: list[Any], principal: Principal, order: str, limit: int, offset: int

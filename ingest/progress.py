@@ -125,7 +125,7 @@ class Progress:
         async with self._pool.connection() as connection:
             await connection.execute(
                 "UPDATE documents SET status = %s, error = %s, updated_at = clock_timestamp() "
-                "WHERE id = %s AND status <> 'deleting'",
+                "WHERE id = %s AND status NOT IN ('indexed', 'deleting')",
                 (status, reason, document),
             )
 

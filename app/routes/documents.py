@@ -95,7 +95,7 @@ def parse_metadata(value: Any) -> dict[str, Any]:
     """
     try:
         metadata = json.loads(value) if value else {}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"The field 'metadata' is not JSON: {error}.") from error
     if not isinstance(metadata, dict) or "\\u0000" in str(value):
         raise InvalidInput("The field 'metadata' must be a JSON object without null characters.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -19,9 +20,12 @@ from app.services import Services
 from app.sse import event_stream
 from app.wire import to_json
 from core.domain import Principal
-from core.errors import PlatformError, Unavailable
+from core.errors import InvalidInput, PlatformError, Unavailable
 
 router = APIRouter(prefix="/v1", tags=["openai"])
+
+
+EmbeddedText = Annotated[str, Field(min_length=1, max_length=8000)]
 
 
 class ChatMessage(BaseModel):
@@ -50,7 +54,7 @@ class EmbeddingRequest(BaseModel):
     """Texts to embed."""
 
     model: str | None = None
-    input: str | list[str] = Field(min_length=1)
+    input: EmbeddedText | Annotated[list[EmbeddedText], Field(min_length=1, max_length=256)]
     encoding_format: Literal["float", "base64"] = "float"
 
 
@@ -88,7 +92,7 @@ async def complete(body: ChatCompletionRequest, request: Request, principal: Cal
         elif kind == "usage":
             tokens = value
         else:
-            raise Unavailable(value)
+            raise value
     message = {"role": "assistant", "content": text, "refusal": None}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     completion = {**identity, "object": "chat.completion", "choices": [choice], "usage": tokens}
@@ -124,7 +128,7 @@ async def parts(services: Services, run: Run) -> AsyncIterator[tuple[str, Any]]:
             elif event.event == "values":
                 citations = data.get("citations") or []
             elif event.event == "error":
-                yield "error", data["message"]
+                yield "error", failure(data)
                 return
         yield "citations", citations
         yield "usage", usage
@@ -132,6 +136,12 @@ async def parts(services: Services, run: Run) -> AsyncIterator[tuple[str, Any]]:
         await services.runner.cancel(run)
         await services.runner.wait(run)
         await services.threads.delete(run.principal, run.thread_id)
+
+
+def failure(error: dict[str, Any]) -> PlatformError:
+    """The error of a run as the exception that it came from."""
+    kind = InvalidInput if error["error"] == InvalidInput.__name__ else Unavailable
+    return kind(error["message"])
 
 
 async def stream(services: Services, run: Run, identity: dict[str, Any], *, usage: bool) -> AsyncGenerator[bytes]:
@@ -152,8 +162,7 @@ async def stream(services: Services, run: Run, identity: dict[str, Any], *, usag
             elif kind == "usage" and usage:
                 yield frame({}, usage=value)
             elif kind == "error":
-                yield f"data: {to_json({'error': {'message': value, 'type': 'server_error'}})}\n\n".encode()
-                return
+                raise value
     except PlatformError as error:
         yield f"data: {to_json({'error': {'message': str(error), 'type': 'server_error'}})}\n\n".encode()
         return
@@ -175,7 +184,7 @@ async def embed(body: EmbeddingRequest, _: Caller, services: Using) -> Response:
         }
         for index, vector in enumerate(vectors)
     ]
-    tokens = sum(services.embedder.count_tokens(text) for text in texts)
+    tokens = await asyncio.to_thread(lambda: sum(services.embedder.count_tokens(text) for text in texts))
     answer = {
         "object": "list",
         "model": services.embedder.name,

@@ -79,7 +79,10 @@ def check_input(value: dict[str, Any] | None, limit: int) -> dict[str, Any]:
         message.id = message.id or str(uuid.uuid4())
     if messages[-1].type != "human":
         raise InvalidInput('The last message must be a question: {"role": "user", "content": "…"}.')
-    return {"messages": [plain(message) for message in messages]}
+    try:
+        return {"messages": [plain(message) for message in messages]}
+    except TypeError as error:
+        raise InvalidInput("input.messages holds a text that is not valid Unicode. Remove it and try again.") from error
 
 
 async def start(
@@ -197,10 +200,11 @@ async def wait_alone(body: RunCreate, principal: Caller, services: Using) -> Res
     thread_id = uuid.uuid4()
     body.if_not_exists = "create"
     run = await start(body, principal, services, thread_id, ["values"])
-    value = await outcome(services, run)
-    if body.on_completion != "keep":
-        await services.threads.delete(principal, thread_id)
-    return answer(run, value)
+    try:
+        return answer(run, await outcome(services, run))
+    finally:
+        if body.on_completion != "keep":
+            await services.threads.delete(principal, thread_id)
 
 
 @router.get("/threads/{thread_id}/runs")

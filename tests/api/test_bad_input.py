@@ -118,6 +118,33 @@ async def test_unknown_ids_are_not_found(tenant: Tenant) -> None:
     assert (await tenant.http.get("/documents", params={"cursor": "x"})).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/documents?name=%00", None),
+        ("GET", "/documents?collection=%00", None),
+        ("GET", "/threads/{thread}/state/%00", None),
+        ("GET", "/threads/{thread}/runs?status=%00", None),
+        ("POST", "/threads/{thread}/history", b'{"before": "\\u0000"}'),
+        ("POST", "/threads", b'{"metadata": {"a": "\\ud800"}}'),
+        ("POST", "/threads", b'{"metadata": {"a": NaN}}'),
+        (
+            "POST",
+            "/threads/{thread}/runs",
+            b'{"assistant_id": "rag", "input": {"messages": [{"role": "user", "name": "\\ud800", "content": "x"}]}}',
+        ),
+    ],
+)
+async def test_a_value_that_cannot_be_stored_is_refused_wherever_it_stands(
+    tenant: Tenant, method: str, path: str, body: bytes | None
+) -> None:
+    thread = (await tenant.sdk.threads.create())["thread_id"]
+    headers = {"Content-Type": "application/json"}
+    response = await tenant.http.request(method, path.format(thread=thread), content=body, headers=headers)
+    assert response.status_code == 422, response.text
+    assert response.json()["detail"] != ""
+
+
 async def test_an_upload_without_a_file_says_how_to_send_one(tenant: Tenant) -> None:
     response = await tenant.http.post("/documents", data={"collection": "default"})
     assert response.status_code == 422
@@ -129,7 +156,7 @@ async def test_an_upload_without_a_file_says_how_to_send_one(tenant: Tenant) -> 
     assert broken.json()["detail"] != ""
 
 
-@pytest.mark.parametrize("metadata", ["[1]", "{", '{"a": "\\u0000"}'])
+@pytest.mark.parametrize("metadata", ["[1]", "{", "[" * 100_000, '{"a": "\\u0000"}'])
 async def test_metadata_must_be_an_object(tenant: Tenant, metadata: str) -> None:
     response = await tenant.http.post("/documents", files={"files": ("a.txt", b"text")}, data={"metadata": metadata})
     assert response.status_code == 422

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,12 @@ def receiver() -> Iterator[TraceReceiver]:
 
 def test_a_person_uploads_asks_loses_the_power_and_goes_on(tmp_path: Path, receiver: TraceReceiver) -> None:
     tracing = {"LANGSMITH_TRACING": "true", "LANGSMITH_ENDPOINT": receiver.url, "LANGSMITH_API_KEY": SECRET}
-    with run_program(tmp_path / "data", **tracing) as program:
+    with ExitStack() as stack:
+        program = stack.enter_context(run_program(tmp_path / "data", **tracing))
         key = program.key
         assert key
-        http = httpx.Client(base_url=program.api_url, headers={"x-api-key": key}, timeout=120)
-        sdk = get_sync_client(url=program.api_url, api_key=key)
+        http = stack.enter_context(httpx.Client(base_url=program.api_url, headers={"x-api-key": key}, timeout=120))
+        sdk = stack.enter_context(get_sync_client(url=program.api_url, api_key=key))
         assert httpx.get(program.ui_url).status_code == 200
 
         content = make_pdf(PAGES)
@@ -74,11 +76,9 @@ def test_a_person_uploads_asks_loses_the_power_and_goes_on(tmp_path: Path, recei
         assert accepted.status_code == 202
         ships = accepted.json()["documents"][0]["id"]
         below = program.kill()
-        http.close()
         program.start()
         _, alive = psutil.wait_procs(below, timeout=20)
         assert alive == []
-        http = httpx.Client(base_url=program.api_url, headers={"x-api-key": key}, timeout=120)
         assert http.get(f"/documents/{document}/content").content == content
         found = indexed(http, ships)
         assert (found["status"], found["done"]) == ("indexed", found["total"])
@@ -94,7 +94,6 @@ def test_a_person_uploads_asks_loses_the_power_and_goes_on(tmp_path: Path, recei
         assert "Olsund" in state["messages"][-1]["content"]
         assert [citation["page"] for citation in state["citations"]][:1] == [2]
 
-        http.close()
         assert program.stop() == 0
     assert program.text().count(key) == 1
     check_traces(receiver)
