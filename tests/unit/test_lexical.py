@@ -70,3 +70,13 @@ def test_a_text_of_average_length_has_neutral_weight() -> None:
 
 def test_indices_fit_in_32_bits() -> None:
     assert all(0 <= index < 2**32 for index in ENCODER.encode_documents(["one two three"])[0].indices)
+
+
+@pytest.mark.parametrize("number", ["1821", "14", "ERR4711", "861", "٤٢"])
+def test_numbers_are_terms(number: str) -> None:
+    encoder = LexicalEncoder()
+    (passage,) = encoder.encode_documents([f"Kerzenfels {number}: the lamp burns oil, in 灯台{number}年 too."])
+    (other,) = encoder.encode_documents(["Kerzenfels 9999: the lamp burns oil."])
+    (term,) = set(encoder.encode_query(number).indices) - set(encoder.encode_query("err").indices)
+    assert term in passage.indices
+    assert term not in other.indices
