@@ -11,6 +11,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
+# One JSON body for many runs, and no threads that are started under load.
+INGEST = {
+    "use_multipart_endpoint": False,
+    "size_limit": 100,
+    "size_limit_bytes": 20_000_000,
+    "scale_up_nthreads_limit": 1,
+    "scale_up_qsize_trigger": 1000,
+    "scale_down_nempty_trigger": 4,
+}
+
+
 class TraceReceiver:
     """The runs that were sent, each with its later changes merged in."""
 
@@ -40,7 +51,7 @@ def run_trace_receiver() -> Iterator[TraceReceiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer({"batch_ingest_config": {"use_multipart_endpoint": False}})
+            self._answer({"batch_ingest_config": INGEST})
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
