@@ -68,7 +68,11 @@ def parser(name: str, text: str) -> argparse.ArgumentParser:
 def circumstances(name: str, arguments: Sequence[str] | None = None) -> Circumstances:
     """Where we are, before the work begins."""
     given = sys.argv[1:] if arguments is None else arguments
-    words = [word for word in given if word != "--record"]
+    # Where the figures go says nothing of how they came to be.
+    places = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    places.add_argument("--json")
+    places.add_argument("--record", action="store_true")
+    _, words = places.parse_known_args(given)
     return Circumstances(
         command=f"python -m benchmarks.{name} {shlex.join(words)}".strip(),
         machine=machine(),

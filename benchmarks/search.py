@@ -55,10 +55,15 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """Milliseconds of every search of a round, on both sides; ``stages`` are the medians of Ragstone's own."""
+    """Milliseconds of every search of a round, on both sides; ``stages`` are the medians of Ragstone's own.
+
+    ``product_s`` and ``bare_s`` are the seconds of the whole round.
+    """
 
     product: Sequence[float]
     bare: Sequence[float]
+    product_s: float
+    bare_s: float
     stages: Mapping[str, float]
 
     def ratio(self, share: float) -> float:
@@ -103,10 +108,13 @@ class Sides:
 
     async def round(self, questions: Sequence[Question], *, bare_first: bool) -> Measured:
         """Every question to both sides."""
-        bare = await asyncio.to_thread(self._bare, questions) if bare_first else []
+        bare = await self._timed_bare(questions) if bare_first else None
+        start = time.perf_counter()
         product, stages = await self._product(questions)
-        bare = bare or await asyncio.to_thread(self._bare, questions)
-        return Measured(product, bare, {name: median([stage[name] for stage in stages]) for name in stages[0]})
+        product_s = time.perf_counter() - start
+        spent, bare_s = bare or await self._timed_bare(questions)
+        medians = {name: median([stage[name] for stage in stages]) for name in stages[0]}
+        return Measured(product, spent, product_s, bare_s, medians)
 
     async def _product(self, questions: Sequence[Question]) -> tuple[list[float], list[Mapping[str, float]]]:
         waiting = iter(questions)
@@ -124,6 +132,10 @@ class Sides:
 
         await asyncio.gather(*(ask() for _ in range(self._concurrency)))
         return spent, stages
+
+    async def _timed_bare(self, questions: Sequence[Question]) -> tuple[list[float], float]:
+        start = time.perf_counter()
+        return await asyncio.to_thread(self._bare, questions), time.perf_counter() - start
 
     def _bare(self, questions: Sequence[Question]) -> list[float]:
         waiting = iter(questions)
@@ -195,13 +207,17 @@ def report(found: Found, chunks: int, options: argparse.Namespace) -> Report:
     rows = []
     for (state, concurrency), turns in found.items():
         stages = {name: median([turn.stages[name] for turn in turns]) for name in ("embed", "index", "fetch")}
+        speeds = [[turn.product_s for turn in turns], [turn.bare_s for turn in turns]]
         cells = [state, str(concurrency)]
         for share in (50, 95):
             product = median([percentile(turn.product, share) for turn in turns])
             bare = median([percentile(turn.bare, share) for turn in turns])
             cells += [f"{product:.1f}", f"{bare:.1f}", f"**{median([turn.ratio(share) for turn in turns]):.2f}**"]
+        cells += [f"{median([options.queries / seconds for seconds in side]):.0f}" for side in speeds]
+        cells.append(f"**{median([turn.product_s / turn.bare_s for turn in turns]):.2f}**")
         rows.append([*cells, " + ".join(f"{value:.1f}" for value in stages.values())])
-    header = ["index", "askers", "p50", "bare p50", "ratio", "p95", "bare p95", "ratio", "encode + index + fetch"]
+    header = ["index", "askers", "p50", "bare", "ratio", "p95", "bare", "ratio", "searches/s", "bare", "ratio"]
+    header.append("encode + index + fetch")
     note = (
         f"Milliseconds. {chunks} chunks of the tenant and {chunks // STRANGER_SHARE} of another, {options.queries} "
         f"questions, {options.rounds} rounds, medians over the rounds; the last column holds the medians of the stages."

@@ -55,7 +55,7 @@ async def busy_slots(base_url: str) -> int:
 
 async def until_busy(base_url: str, wanted: int) -> None:
     async with asyncio.timeout(60):
-        while await busy_slots(base_url) != wanted:  # noqa: ASYNC110  # another process's state
+        while await busy_slots(base_url) != wanted:  # another process's state
             await asyncio.sleep(0.05)
 
 
