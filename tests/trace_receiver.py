@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-
 # One JSON body for many runs, and no threads that are started under load.
 INGEST = {
     "use_multipart_endpoint": False,
