@@ -72,7 +72,7 @@ UPLOAD_BODY = {
     openapi_extra=UPLOAD_BODY,
 )
 async def upload(request: Request, response: Response, principal: Writer, services: Using) -> DocumentsAccepted:
-    """Take files in; a job reads, chunks and embeds them. All of them are refused when one cannot be taken."""
+    """Take files in; a job reads, chunks and embeds them. When one of them is of a wrong kind, none is taken."""
     async with request.form(max_files=MAX_FILES, max_fields=20) as form:
         files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
         if not files:
