@@ -36,7 +36,8 @@ class Upload:
     metadata: Mapping[str, Any]
 
 
-def _document(row: DictRow) -> Document:
+def document_of(row: DictRow) -> Document:
+    """A document from its row."""
     return Document(**{**row, "status": DocumentStatus(row["status"])})
 
 
@@ -79,7 +80,7 @@ class Documents:
         row = await cursor.fetchone()
         if row is None:
             raise Conflict("The same document is being deleted or uploaded at this moment. Try again.")
-        return _document(row), created
+        return document_of(row), created
 
     async def attach_job(self, connection: Connection, document: DocumentId, job_id: int) -> None:
         """Remember the job that works on the document."""
@@ -99,7 +100,7 @@ class Documents:
             row = await cursor.fetchone()
         if row is None:
             raise NotFound(f"There is no document {str(document)!r}. GET /documents lists those that you may read.")
-        return _document(row)
+        return document_of(row)
 
     async def select(
         self,
@@ -126,7 +127,7 @@ class Documents:
         query = f"{SELECT} WHERE {' AND '.join(conditions)} ORDER BY d.created_at DESC, d.id DESC LIMIT %s"
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query.encode(), [*values, limit])
-            return [_document(row) for row in await cursor.fetchall()]
+            return [document_of(row) for row in await cursor.fetchall()]
 
     async def changed_since(self, tenant: TenantId, moment: datetime) -> list[Document]:
         """Documents that changed at ``moment`` or later, in the order of their changes."""
@@ -135,7 +136,7 @@ class Documents:
                 f"{SELECT} WHERE d.tenant_id = %s AND d.updated_at >= %s ORDER BY d.updated_at LIMIT 1000",
                 (tenant, moment),
             )
-            return [_document(row) for row in await cursor.fetchall()]
+            return [document_of(row) for row in await cursor.fetchall()]
 
     async def chunks(self, tenant: TenantId, document: DocumentId, *, first: int, limit: int) -> list[Chunk]:
         """The chunks from ordinal ``first`` on, in reading order."""

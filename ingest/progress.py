@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from core.database import Pool
 from core.domain import Chunk, ChunkId, Document, DocumentId, DocumentStatus, LoadedDocument
-from ingest.document import SELECT, chunk_values
+from ingest.document import SELECT, chunk_values, document_of
 
 
 class Superseded(Exception):
@@ -47,7 +47,7 @@ class Progress:
             row = await cursor.fetchone()
         if row is None:
             raise Superseded
-        return Document(**{**row, "status": DocumentStatus(row["status"])})
+        return document_of(row)
 
     async def advance(self, claim: Claim, status: DocumentStatus, *, done: int = 0, total: int = 0) -> None:
         """Record the stage, and how many of how many chunks are embedded.
@@ -119,7 +119,7 @@ class Progress:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(f"{SELECT} WHERE d.id = %s AND d.status = 'deleting'", (document,))
             row = await cursor.fetchone()
-        return Document(**{**row, "status": DocumentStatus(row["status"])}) if row else None
+        return document_of(row) if row else None
 
     async def _end(self, document: DocumentId, status: str, reason: str) -> None:
         async with self._pool.connection() as connection:

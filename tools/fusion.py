@@ -20,5 +20,5 @@ def fuse(ranking: Ranking) -> list[tuple[ChunkId, Scores]]:
             fused[match.id] = fused.get(match.id, 0.0) + 1.0 / (RRF_K + rank)
     dense = {match.id: match.score for match in ranking.dense}
     lexical = {match.id: match.score for match in ranking.lexical}
-    order = sorted(fused, key=lambda chunk: (-fused[chunk], -dense.get(chunk, -1.0), str(chunk)))
+    order = sorted(fused, key=lambda chunk: (-fused[chunk], -dense.get(chunk, -1.0), chunk))
     return [(c, Scores(fused=fused[c], dense=dense.get(c), lexical=lexical.get(c))) for c in order]

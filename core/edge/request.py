@@ -81,4 +81,8 @@ def requests(query: IndexQuery, scope: Scope) -> dict[str, engine.QueryRequest]:
 
 def matches(points: Sequence[engine.ScoredPoint]) -> list[Match]:
     """What the engine found, in its order."""
-    return [Match(ChunkId(uuid.UUID(str(point.id))), point.score) for point in points]
+    return [Match(ChunkId(_uuid(point.id)), point.score) for point in points]
+
+
+def _uuid(point: engine.PointId) -> uuid.UUID:
+    return point if isinstance(point, uuid.UUID) else uuid.UUID(str(point))
