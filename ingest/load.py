@@ -23,11 +23,11 @@ from pebble import ProcessExpired, ProcessPool
 from core.domain import LoadedDocument
 from core.errors import PlatformError, Unavailable, UnreadableDocument, UnsupportedType
 from ingest import media
-from ingest.commonmark import load_markdown
-from ingest.pdf import load_pdf
-from ingest.plain import load_plain
-from ingest.web import load_html
-from ingest.word import load_docx
+from ingest.formats.commonmark import load_markdown
+from ingest.formats.pdf import load_pdf
+from ingest.formats.plain import load_plain
+from ingest.formats.web import load_html
+from ingest.formats.word import load_docx
 
 Read = Callable[[Path, str], LoadedDocument]
 

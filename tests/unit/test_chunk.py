@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.domain import Block, Chunk, DocumentId, LoadedDocument, Page
 from ingest.chunk import chunk_document
-from ingest.commonmark import markdown_blocks
+from ingest.formats.commonmark import markdown_blocks
 
 DOCUMENT = DocumentId(uuid.UUID("6b7d2f0e-58a5-4a2c-9d53-9a6f5f0b1c11"))
 Count = Callable[[str], int]

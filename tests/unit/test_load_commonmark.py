@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
-from ingest.commonmark import load_markdown, markdown_blocks
+from ingest.formats.commonmark import load_markdown, markdown_blocks
 
 PAGE = """---
 title: Kerzenfels

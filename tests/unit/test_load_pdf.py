@@ -6,7 +6,7 @@ import pytest
 
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
-from ingest.pdf import load_pdf
+from ingest.formats.pdf import load_pdf
 from tests.pdf import Words, make_pdf, paragraph
 
 PROSE = (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.encoding import clean, decode, is_binary
-from ingest.plain import load_plain, paragraphs
+from ingest.formats.plain import load_plain, paragraphs
 
 FRENCH = "Le café est très bon, n'est-ce pas ? Où êtes-vous allé hier après-midi ?"
 JAPANESE = "すべての人間は、生まれながらにして自由である。"

@@ -6,7 +6,7 @@ import pytest
 
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
-from ingest.web import load_html
+from ingest.formats.web import load_html
 
 
 def read(folder: Path, page: str | bytes) -> LoadedDocument:

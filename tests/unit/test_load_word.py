@@ -11,7 +11,7 @@ from docx.oxml.ns import nsdecls
 
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
-from ingest.word import load_docx
+from ingest.formats.word import load_docx
 
 
 def read(folder: Path, document: Any) -> LoadedDocument:

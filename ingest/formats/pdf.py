@@ -15,7 +15,7 @@ from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft
 from ingest.encoding import clean
-from ingest.layout import HYPHEN, MARGIN_SHARE, Line, paragraphs, turned
+from ingest.formats.layout import HYPHEN, MARGIN_SHARE, Line, paragraphs, turned
 
 LIGATURES = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": "", "\xa0": " "}
