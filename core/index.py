@@ -48,11 +48,21 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexQuery:
-    """What to look for; a side that is ``None`` is not searched. ``limit`` is the depth of each list."""
+    """What to look for; a side that is ``None`` is not searched. ``limit`` is the depth of each list.
+
+    ``documents`` restricts it to the points of these documents: ``None`` is all of the scope, an empty set none. Term
+    statistics stay those of the tenant, so that a score does not depend on it.
+    """
 
     dense: NDArray[np.float32] | None = None
     lexical: SparseVector | None = None
     limit: int = 50
+    documents: frozenset[DocumentId] | None = None
+
+    def is_empty(self, scope: Scope) -> bool:
+        """Whether nothing can be found, whatever the index holds."""
+        sides = self.dense is not None or (self.lexical is not None and len(self.lexical.indices) > 0)
+        return not sides or frozenset() in (self.documents, scope.collections)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,9 +77,9 @@ class QdrantIndex:
         """
         if query.dense is not None:
             check_dimension([query.dense], self._dimension)
-        sides = _requests(query, scope)
-        if not sides or scope.collections == frozenset():
+        if query.is_empty(scope):
             return Ranking()
+        sides = _requests(query, scope)
         with translated():
             answers = await self._client.query_batch_points(self._alias, list(sides.values()))
         found = {side: _matches(answer.points) for side, answer in zip(sides, answers, strict=True)}
@@ -90,7 +90,9 @@ class QdrantIndex:
         if scope.collections == frozenset():
             return 0
         with translated():
-            answer = await self._client.count(self._alias, _within(scope, document), exact=True)
+            answer = await self._client.count(
+                self._alias, _within(scope, None if document is None else [document]), exact=True
+            )
         return answer.count
 
 
@@ -206,18 +208,21 @@ def _equals(field: str, value: uuid.UUID) -> models.FieldCondition:
     return models.FieldCondition(key=field, match=models.MatchValue(value=str(value)))
 
 
-def _within(scope: Scope, document: DocumentId | None = None) -> models.Filter:
+def _among(field: str, values: Collection[uuid.UUID]) -> models.FieldCondition:
+    return models.FieldCondition(key=field, match=models.MatchAny(any=[str(value) for value in values]))
+
+
+def _within(scope: Scope, documents: Collection[DocumentId] | None = None) -> models.Filter:
     conditions: list[models.Condition] = [_equals("tenant", scope.tenant)]
     if scope.collections is not None:
-        names = [str(collection) for collection in scope.collections]
-        conditions.append(models.FieldCondition(key="collection", match=models.MatchAny(any=names)))
-    if document is not None:
-        conditions.append(_equals("document", document))
+        conditions.append(_among("collection", scope.collections))
+    if documents is not None:
+        conditions.append(_among("document", documents))
     return models.Filter(must=conditions)
 
 
 def _requests(query: IndexQuery, scope: Scope) -> dict[str, models.QueryRequest]:
-    bounds = _within(scope)
+    bounds = _within(scope, query.documents)
     sides = {}
     if query.dense is not None:
         sides[DENSE] = models.QueryRequest(

@@ -106,9 +106,9 @@ class EdgeIndex:
         """
         if query.dense is not None:
             check_dimension([query.dense], self._dimension)
-        sides = requests(query, scope)
-        if not sides or scope.collections == frozenset():
+        if query.is_empty(scope):
             return Ranking()
+        sides = requests(query, scope)
         batch = engine.QueryBatchRequest(list(sides.values()))
         answers = await self._read(lambda shard: shard.query_batch(batch))
         found = dict(zip(sides, map(matches, answers), strict=True))
@@ -118,7 +118,7 @@ class EdgeIndex:
         """How many points the scope holds, exactly; of one document when it is given."""
         if scope.collections == frozenset():
             return 0
-        request = engine.CountRequest(exact=True, filter=within(scope, document))
+        request = engine.CountRequest(exact=True, filter=within(scope, None if document is None else [document]))
         return await self._read(lambda shard: shard.count(request))
 
     async def optimise(self) -> bool:

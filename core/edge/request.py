@@ -37,14 +37,17 @@ def _equals(field: str, value: uuid.UUID) -> engine.FieldCondition:
     return engine.FieldCondition(field, match=engine.MatchValue(str(value)))
 
 
-def within(scope: Scope, document: DocumentId | None = None) -> engine.Filter:
-    """The points that the scope may see; of one document when it is given."""
+def _among(field: str, values: Collection[uuid.UUID]) -> engine.FieldCondition:
+    return engine.FieldCondition(field, match=engine.MatchAny([str(value) for value in values]))
+
+
+def within(scope: Scope, documents: Collection[DocumentId] | None = None) -> engine.Filter:
+    """The points that the scope may see; of these documents when they are given."""
     conditions: list[engine.ConditionType] = [_equals("tenant", scope.tenant)]
     if scope.collections is not None:
-        names = [str(collection) for collection in scope.collections]
-        conditions.append(engine.FieldCondition("collection", match=engine.MatchAny(names)))
-    if document is not None:
-        conditions.append(_equals("document", document))
+        conditions.append(_among("collection", scope.collections))
+    if documents is not None:
+        conditions.append(_among("document", documents))
     return engine.Filter(must=conditions)
 
 
@@ -62,7 +65,7 @@ def chosen(
 
 def requests(query: IndexQuery, scope: Scope) -> dict[str, engine.QueryRequest]:
     """One request for each side that the query has."""
-    bounds = within(scope)
+    bounds = within(scope, query.documents)
     sides = {}
     if query.dense is not None:
         nearest = engine.Query.Nearest(query.dense.tolist(), using=DENSE)

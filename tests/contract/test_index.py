@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,35 @@ async def test_a_search_never_crosses_collections(index: VectorIndex) -> None:
         found = await index.query(question(), scope=scope)
         assert (ids(found.dense), ids(found.lexical)) == (expected, expected)
         assert await index.count(scope) == len(expected)
+
+
+async def test_a_search_can_be_held_to_some_documents(index: VectorIndex) -> None:
+    report = DocumentId(uuid.UUID(int=23))
+    await index.upsert([point(n, document=d) for n, d in enumerate((CONTRACT, MANUAL, report))])
+    await index.upsert([point(3, document=MANUAL, collection=CODE), point(4, document=MANUAL, tenant=BRAVO)])
+    many = frozenset({MANUAL, *(DocumentId(uuid.uuid4()) for _ in range(10_000))})
+    for documents, collections, expected in (
+        (None, None, {0, 1, 2, 3}),
+        (frozenset({MANUAL}), None, {1, 3}),
+        (frozenset({CONTRACT, report}), None, {0, 2}),
+        (frozenset({CONTRACT, MANUAL}), frozenset({CODE}), {3}),
+        (frozenset({DocumentId(uuid.uuid4())}), None, set[int]()),
+        (frozenset[DocumentId](), None, set[int]()),
+        (many, None, {1, 3}),
+    ):
+        asked = replace(question(), documents=documents)
+        found = await index.query(asked, scope=Scope(tenant=ACME, collections=collections))
+        assert (ids(found.dense), ids(found.lexical)) == (expected, expected)
+
+
+async def test_scores_do_not_depend_on_the_documents_asked_for(index: VectorIndex) -> None:
+    await index.upsert([point(n, text, document=(CONTRACT, MANUAL)[n % 2]) for n, text in enumerate(SENTENCES)])
+    scope = Scope(tenant=ACME)
+    everything = dict((await index.query(question(text="delivery"), scope=scope)).lexical)
+    asked = replace(question(text="delivery"), documents=frozenset({MANUAL}))
+    some = dict((await index.query(asked, scope=scope)).lexical)
+    assert some == pytest.approx({chunk: everything[chunk] for chunk in some})
+    assert 0 < len(some) < len(everything)
 
 
 async def test_an_empty_index_finds_nothing(index: VectorIndex) -> None:
