@@ -112,6 +112,10 @@ class VectorIndex(Protocol):
         """The best points within the scope, on each side that the query has."""
         ...
 
+    async def vectors(self, chunks: Collection[ChunkId], *, scope: Scope) -> dict[ChunkId, NDArray[np.float32]]:
+        """The dense vectors, each of shape (dimension,) and unit length, of those of the points within the scope."""
+        ...
+
     async def count(self, scope: Scope, document: DocumentId | None = None) -> int:
         """How many points the scope holds, exactly; of one document when it is given."""
         ...

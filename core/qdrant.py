@@ -7,6 +7,8 @@ import uuid
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
+import numpy as np
+from numpy.typing import NDArray
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
@@ -84,6 +86,26 @@ class QdrantIndex:
             answers = await self._client.query_batch_points(self._alias, list(sides.values()))
         found = {side: _matches(answer.points) for side, answer in zip(sides, answers, strict=True)}
         return Ranking(dense=found.get(DENSE, ()), lexical=found.get(LEXICAL, ()))
+
+    async def vectors(self, chunks: Collection[ChunkId], *, scope: Scope) -> dict[ChunkId, NDArray[np.float32]]:
+        """The dense vectors, each of shape (dimension,) and unit length, of those of the points within the scope.
+
+        Raises:
+            Unavailable: when the server does not answer as it should.
+        """
+        if not chunks or scope.collections == frozenset():
+            return {}
+        named = models.HasIdCondition(has_id=[str(chunk) for chunk in chunks])
+        bounds = models.Filter(must=[_within(scope), named])
+        with translated():
+            records, _ = await self._client.scroll(
+                self._alias, bounds, limit=len(chunks), with_payload=False, with_vectors=[DENSE]
+            )
+        return {
+            ChunkId(uuid.UUID(str(record.id))): np.asarray(record.vector[DENSE], dtype=np.float32)
+            for record in records
+            if isinstance(record.vector, dict)
+        }
 
     async def count(self, scope: Scope, document: DocumentId | None = None) -> int:
         """How many points the scope holds, exactly; of one document when it is given."""

@@ -19,11 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+import numpy as np
 import qdrant_edge as engine
+from numpy.typing import NDArray
 
 from core.domain import ChunkId, DocumentId, Scope, TenantId
 from core.edge.optimiser import optimise_in_child
-from core.edge.request import chosen, matches, requests, upsertion, within
+from core.edge.request import chosen, dense_vectors, matches, requests, upsertion, vectors_request, within
 from core.edge.shard import (
     UNFINISHED,
     Shard,
@@ -113,6 +115,18 @@ class EdgeIndex:
         answers = await self._read(lambda shard: shard.query_batch(batch))
         found = dict(zip(sides, map(matches, answers), strict=True))
         return Ranking(dense=found.get(DENSE, ()), lexical=found.get(LEXICAL, ()))
+
+    async def vectors(self, chunks: Collection[ChunkId], *, scope: Scope) -> dict[ChunkId, NDArray[np.float32]]:
+        """The dense vectors, each of shape (dimension,) and unit length, of those of the points within the scope.
+
+        Raises:
+            Unavailable: when the engine fails.
+        """
+        if not chunks or scope.collections == frozenset():
+            return {}
+        request = vectors_request(chunks, scope)
+        records, _ = await self._read(lambda shard: shard.scroll(request))
+        return dense_vectors(records)
 
     async def count(self, scope: Scope, document: DocumentId | None = None) -> int:
         """How many points the scope holds, exactly; of one document when it is given."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import qdrant_edge as engine
+from numpy.typing import NDArray
 
 from core.domain import ChunkId, DocumentId, Scope, TenantId
 from core.index import DENSE, LEXICAL, IndexQuery, Match, Point, SparseVector
@@ -85,6 +87,22 @@ def requests(query: IndexQuery, scope: Scope) -> dict[str, engine.QueryRequest]:
 def matches(points: Sequence[engine.ScoredPoint]) -> list[Match]:
     """What the engine found, in its order."""
     return [Match(ChunkId(_uuid(point.id)), point.score) for point in points]
+
+
+def vectors_request(chunks: Collection[ChunkId], scope: Scope) -> engine.ScrollRequest:
+    """The points of these ids that the scope may see, with their dense vectors."""
+    bounds = engine.Filter(must=[within(scope), engine.HasIdCondition(set(chunks))])
+    return engine.ScrollRequest(limit=len(chunks), filter=bounds, with_payload=False, with_vector=[DENSE])
+
+
+def dense_vectors(records: Sequence[engine.Record]) -> dict[ChunkId, NDArray[np.float32]]:
+    """The dense vector of each point."""
+    found = {}
+    for record in records:
+        vector = record.vector
+        if isinstance(vector, dict):
+            found[ChunkId(_uuid(record.id))] = np.asarray(vector[DENSE], dtype=np.float32)
+    return found
 
 
 def _uuid(point: engine.PointId) -> uuid.UUID:

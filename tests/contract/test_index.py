@@ -190,6 +190,24 @@ async def test_scores_do_not_depend_on_the_documents_asked_for(index: VectorInde
     assert 0 < len(some) < len(everything)
 
 
+async def test_vectors_come_back_as_they_were_stored(index: VectorIndex) -> None:
+    await index.upsert([point(n) for n in range(30)])
+    asked = [point(n).id for n in (3, 7, 29)]
+    found = await index.vectors([*asked, point(99).id], scope=Scope(tenant=ACME))
+    assert found.keys() == set(asked)
+    for n in (3, 7, 29):
+        assert found[point(n).id] == pytest.approx(unit(n), abs=1e-6)
+    assert await index.vectors([], scope=Scope(tenant=ACME)) == {}
+
+
+async def test_vectors_never_cross_a_scope(index: VectorIndex) -> None:
+    await index.upsert([point(0), point(1, collection=CODE), point(2, tenant=BRAVO)])
+    asked = [point(n).id for n in range(3)]
+    for collections, expected in ((None, {0, 1}), (frozenset({CODE}), {1}), (frozenset[CollectionId](), set[int]())):
+        found = await index.vectors(asked, scope=Scope(tenant=ACME, collections=collections))
+        assert {chunk.int - 100 for chunk in found} == expected
+
+
 async def test_an_empty_index_finds_nothing(index: VectorIndex) -> None:
     found = await index.query(question(), scope=Scope(tenant=ACME))
     assert (list(found.dense), list(found.lexical)) == ([], [])
