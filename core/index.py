@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -37,6 +37,16 @@ class Point:
     generation: int
     dense: NDArray[np.float32]
     lexical: SparseVector
+
+
+class PointKey(NamedTuple):
+    """What a point says of itself beside its vectors."""
+
+    id: ChunkId
+    tenant: TenantId
+    collection: CollectionId
+    document: DocumentId
+    generation: int
 
 
 class Match(NamedTuple):
@@ -103,9 +113,8 @@ class VectorIndex(Protocol):
         document: DocumentId,
         *,
         only: Collection[ChunkId] | None = None,
-        below_generation: int | None = None,
     ) -> None:
-        """Delete a document's points: all, the named ones, or those of an earlier generation."""
+        """Delete a document's points: all, or the named ones."""
         ...
 
     async def query(self, query: IndexQuery, *, scope: Scope) -> Ranking:
@@ -118,4 +127,11 @@ class VectorIndex(Protocol):
 
     async def count(self, scope: Scope, document: DocumentId | None = None) -> int:
         """How many points the scope holds, exactly; of one document when it is given."""
+        ...
+
+    def scan(self, scope: Scope | None, document: DocumentId | None = None) -> AsyncIterator[Sequence[PointKey]]:
+        """Every point of the scope, of one document when it is given, page by page in any order.
+
+        For upkeep alone, which compares the index with PostgreSQL: there ``None`` stands for the whole index.
+        """
         ...

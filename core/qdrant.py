@@ -13,21 +13,19 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-from core.domain import ChunkId, DocumentId, Scope, TenantId
+from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
 from core.errors import InvalidInput, PlatformError, Unavailable
-from core.index import DENSE, LEXICAL, IndexQuery, Match, Point, Ranking, SparseVector, check_dimension
+from core.index import DENSE, LEXICAL, IndexQuery, Match, Point, PointKey, Ranking, SparseVector, check_dimension
 from core.settings import QdrantSettings
 
 ALIAS = "ragstone"
 SLICE = 256
+PAGE = 1000
 TIMEOUT_S = 60
 PAYLOAD_INDEXES: dict[str, models.PayloadSchemaParams] = {
     "tenant": models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True),
     "collection": models.UuidIndexParams(type=models.UuidIndexType.UUID),
     "document": models.UuidIndexParams(type=models.UuidIndexType.UUID, enable_hnsw=False),
-    "generation": models.IntegerIndexParams(
-        type=models.IntegerIndexType.INTEGER, lookup=False, range=True, enable_hnsw=False
-    ),
 }
 
 
@@ -58,14 +56,11 @@ class QdrantIndex:
         document: DocumentId,
         *,
         only: Collection[ChunkId] | None = None,
-        below_generation: int | None = None,
     ) -> None:
-        """Delete a document's points: all, the named ones, or those of an earlier generation."""
+        """Delete a document's points: all, or the named ones."""
         conditions: list[models.Condition] = [_equals("tenant", tenant), _equals("document", document)]
         if only is not None:
             conditions.append(models.HasIdCondition(has_id=[str(chunk) for chunk in only]))
-        if below_generation is not None:
-            conditions.append(models.FieldCondition(key="generation", range=models.Range(lt=below_generation)))
         doomed = models.FilterSelector(filter=models.Filter(must=conditions))
         with translated():
             await self._client.delete(self._alias, doomed, wait=True)
@@ -116,6 +111,21 @@ class QdrantIndex:
                 self._alias, _within(scope, None if document is None else [document]), exact=True
             )
         return answer.count
+
+    async def scan(self, scope: Scope | None, document: DocumentId | None = None) -> AsyncIterator[Sequence[PointKey]]:
+        """Every point of the scope, of one document when it is given, page by page; ``None``: of the whole index."""
+        if scope is not None and scope.collections == frozenset():
+            return
+        bounds = None if scope is None else _within(scope, None if document is None else [document])
+        start: models.ExtendedPointId | None = None
+        while True:
+            with translated():
+                records, start = await self._client.scroll(
+                    self._alias, bounds, limit=PAGE, offset=start, with_payload=True, with_vectors=False
+                )
+            yield [_key_of(record) for record in records]
+            if start is None:
+                return
 
 
 @asynccontextmanager
@@ -219,6 +229,17 @@ def _to_server(point: Point) -> models.PointStruct:
             "document": str(point.document),
             "generation": point.generation,
         },
+    )
+
+
+def _key_of(record: models.Record) -> PointKey:
+    payload = record.payload or {}
+    return PointKey(
+        ChunkId(uuid.UUID(str(record.id))),
+        TenantId(uuid.UUID(payload["tenant"])),
+        CollectionId(uuid.UUID(payload["collection"])),
+        DocumentId(uuid.UUID(payload["document"])),
+        int(payload["generation"]),
     )
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from core.domain import ChunkId, DocumentId, Scope, TenantId
 from core.edge.optimiser import optimise_in_child
-from core.edge.request import chosen, dense_vectors, matches, requests, upsertion, vectors_request, within
+from core.edge.request import PAGE, chosen, dense_vectors, key_of, matches, requests, upsertion, vectors_request, within
 from core.edge.shard import (
     UNFINISHED,
     Shard,
@@ -39,7 +39,7 @@ from core.edge.shard import (
     translated,
 )
 from core.errors import Unavailable
-from core.index import DENSE, LEXICAL, IndexQuery, Point, Ranking, check_dimension
+from core.index import DENSE, LEXICAL, IndexQuery, Point, PointKey, Ranking, check_dimension
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -93,10 +93,9 @@ class EdgeIndex:
         document: DocumentId,
         *,
         only: Collection[ChunkId] | None = None,
-        below_generation: int | None = None,
     ) -> None:
-        """Delete a document's points: all, the named ones, or those of an earlier generation."""
-        doomed = chosen(tenant, document, only=only, below_generation=below_generation)
+        """Delete a document's points: all, or the named ones."""
+        doomed = chosen(tenant, document, only=only)
         await self._write([partial(engine.UpdateOperation.delete_points_by_filter, doomed)])
 
     async def query(self, query: IndexQuery, *, scope: Scope) -> Ranking:
@@ -134,6 +133,19 @@ class EdgeIndex:
             return 0
         request = engine.CountRequest(exact=True, filter=within(scope, None if document is None else [document]))
         return await self._read(lambda shard: shard.count(request))
+
+    async def scan(self, scope: Scope | None, document: DocumentId | None = None) -> AsyncIterator[Sequence[PointKey]]:
+        """Every point of the scope, of one document when it is given, page by page; ``None``: of the whole index."""
+        if scope is not None and scope.collections == frozenset():
+            return
+        bounds = None if scope is None else within(scope, None if document is None else [document])
+        start: engine.PointId | None = None
+        while True:
+            request = engine.ScrollRequest(offset=start, limit=PAGE, filter=bounds, with_payload=True)
+            records, start = await self._read(partial(_scroll, request))
+            yield [key_of(record) for record in records]
+            if start is None:
+                return
 
     async def optimise(self) -> bool:
         """Build the search graphs of what was written since the last time; reads and writes go on meanwhile.
@@ -299,6 +311,12 @@ def _catch_up(shard: Shard, journal: Journal, done: int) -> int:
         shard.engine.update(journal[done])
         done += 1
     return done
+
+
+def _scroll(
+    request: engine.ScrollRequest, shard: engine.EdgeShard
+) -> tuple[list[engine.Record], engine.PointId | None]:
+    return shard.scroll(request)
 
 
 async def _run(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:

@@ -9,8 +9,11 @@ import numpy as np
 import qdrant_edge as engine
 from numpy.typing import NDArray
 
-from core.domain import ChunkId, DocumentId, Scope, TenantId
-from core.index import DENSE, LEXICAL, IndexQuery, Match, Point, SparseVector
+from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
+from core.index import DENSE, LEXICAL, IndexQuery, Match, Point, PointKey, SparseVector
+
+PAGE = 1000
+"""Points that a scan reads at once."""
 
 
 def upsertion(points: Sequence[Point]) -> engine.UpdateOperation:
@@ -53,15 +56,11 @@ def within(scope: Scope, documents: Collection[DocumentId] | None = None) -> eng
     return engine.Filter(must=conditions)
 
 
-def chosen(
-    tenant: TenantId, document: DocumentId, *, only: Collection[ChunkId] | None, below_generation: int | None
-) -> engine.Filter:
-    """The points of a document: all, the named ones, or those of an earlier generation."""
+def chosen(tenant: TenantId, document: DocumentId, *, only: Collection[ChunkId] | None) -> engine.Filter:
+    """The points of a document: all, or the named ones."""
     conditions: list[engine.ConditionType] = [_equals("tenant", tenant), _equals("document", document)]
     if only is not None:
         conditions.append(engine.HasIdCondition(set(only)))
-    if below_generation is not None:
-        conditions.append(engine.FieldCondition("generation", range=engine.RangeFloat(lt=below_generation)))
     return engine.Filter(must=conditions)
 
 
@@ -103,6 +102,18 @@ def dense_vectors(records: Sequence[engine.Record]) -> dict[ChunkId, NDArray[np.
         if isinstance(vector, dict):
             found[ChunkId(_uuid(record.id))] = np.asarray(vector[DENSE], dtype=np.float32)
     return found
+
+
+def key_of(record: engine.Record) -> PointKey:
+    """What a point says of itself."""
+    payload = record.payload or {}
+    return PointKey(
+        ChunkId(_uuid(record.id)),
+        TenantId(uuid.UUID(payload["tenant"])),
+        CollectionId(uuid.UUID(payload["collection"])),
+        DocumentId(uuid.UUID(payload["document"])),
+        int(payload["generation"]),
+    )
 
 
 def _uuid(point: engine.PointId) -> uuid.UUID:

@@ -182,7 +182,6 @@ def _create(path: Path, dimension: int) -> Shard:
             ("tenant", engine.UuidIndexParams(is_tenant=True)),
             ("collection", engine.UuidIndexParams()),
             ("document", engine.UuidIndexParams(enable_hnsw=False)),
-            ("generation", engine.IntegerIndexParams(lookup=False, range=True, enable_hnsw=False)),
         ):
             shard.update(engine.UpdateOperation.create_field_index(field, index))
         shard.close()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
 from core.errors import InvalidInput
-from core.index import IndexQuery, Match, Point, Ranking, SparseVector, VectorIndex
+from core.index import IndexQuery, Match, Point, PointKey, Ranking, SparseVector, VectorIndex
 from models.lexical import LexicalEncoder
 from tests.contract.conftest import DIMENSION, open_index
 
@@ -112,16 +112,30 @@ async def test_naming_no_points_deletes_none(index: VectorIndex) -> None:
     assert await index.count(Scope(tenant=ACME)) == 1
 
 
-async def test_points_of_earlier_generations_are_deleted(index: VectorIndex) -> None:
-    await index.upsert([point(0, generation=1), point(1, generation=2), point(2, generation=3)])
-    await index.delete(ACME, CONTRACT, below_generation=3)
-    assert ids((await index.query(question(), scope=Scope(tenant=ACME))).dense) == {2}
+async def scanned(index: VectorIndex, scope: Scope | None, document: DocumentId | None = None) -> list[PointKey]:
+    return [key async for page in index.scan(scope, document) for key in page]
 
 
-async def test_named_points_of_earlier_generations_are_deleted(index: VectorIndex) -> None:
-    await index.upsert([point(0, generation=1), point(1, generation=1), point(2, generation=2)])
-    await index.delete(ACME, CONTRACT, only=[point(0).id, point(2).id], below_generation=2)
-    assert ids((await index.query(question(), scope=Scope(tenant=ACME))).dense) == {1, 2}
+async def test_a_scan_gives_every_point_once_with_what_it_says_of_itself(index: VectorIndex) -> None:
+    points = [point(n, document=(CONTRACT, MANUAL)[n % 2], generation=n % 3) for n in range(2300)]
+    await index.upsert(points)
+    found = await scanned(index, Scope(tenant=ACME))
+    assert len(found) == len(points)
+    assert set(found) == {PointKey(p.id, p.tenant, p.collection, p.document, p.generation) for p in points}
+
+
+async def test_a_scan_keeps_to_its_scope_and_to_its_document(index: VectorIndex) -> None:
+    await index.upsert([point(0), point(1, collection=CODE), point(2, document=MANUAL), point(3, tenant=BRAVO)])
+    for scope, document, expected in (
+        (None, None, {0, 1, 2, 3}),
+        (Scope(tenant=ACME), None, {0, 1, 2}),
+        (Scope(tenant=BRAVO), None, {3}),
+        (Scope(tenant=ACME, collections=frozenset({CODE})), None, {1}),
+        (Scope(tenant=ACME, collections=frozenset[CollectionId]()), None, set[int]()),
+        (Scope(tenant=ACME), MANUAL, {2}),
+        (Scope(tenant=BRAVO), MANUAL, set[int]()),
+    ):
+        assert {key.id.int - 100 for key in await scanned(index, scope, document)} == expected
 
 
 async def test_deleting_never_crosses_tenants(index: VectorIndex) -> None:
