@@ -22,7 +22,7 @@ from app.reference import stale
 from core.settings import Settings, variables
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("app", "core", "graphs", "ingest", "models", "tools", "ui")
+PACKAGES = ("app", "core", "evals", "graphs", "ingest", "models", "tools", "ui")
 LONGEST_FILE = 400  # lines
 LARGEST_CORE = 8  # modules and packages
 KEPT_HIDDEN = (".ci", ".streamlit", ".env.example", ".gitignore")

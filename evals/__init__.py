@@ -1,0 +1,1 @@
+"""How good the platform is, measured: targets are the product's own parts, scorers are pure functions."""

@@ -1,0 +1,116 @@
+"""What is measured: the read path's own parts, each way of searching as a list of passage ids.
+
+Every passage of a set is one chunk under its title, embedded and indexed as a document's chunks are; a set is a tenant
+of a real index in a folder that goes away.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from core.domain import Chunk, ChunkId, CollectionId, DocumentId, Scope, TenantId
+from core.edge.index import open_edge_index
+from core.index import IndexQuery, Point, Ranking, VectorIndex
+from core.settings import Settings
+from evals.beir import Dataset, Passage
+from evals.vectors import CachedVectors
+from models.embedder import Embedder, open_embedder
+from models.lexical import LexicalEncoder
+from tools.fusion import fuse
+
+DEPTH = 100
+"""Depth of the lists that are measured alone."""
+
+Runs = Mapping[str, Mapping[str, Sequence[str]]]
+"""For each way of searching and each question the ids of the passages found, best first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of the read path."""
+
+    embedder: Embedder
+    lexical: LexicalEncoder
+    index: VectorIndex
+    vectors: CachedVectors
+    candidates: int
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings, cache: Path | None) -> AsyncIterator[Parts]:
+    """Open the parts as the settings say; the index in a temporary folder."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="ragstone-evals-")))
+        embedder = await stack.enter_async_context(open_embedder(settings.embedding))
+        index = await stack.enter_async_context(open_edge_index(folder / "index", dimension=embedder.dimension))
+        yield Parts(
+            embedder=embedder,
+            lexical=LexicalEncoder(),
+            index=index,
+            vectors=CachedVectors(embedder, cache),
+            candidates=settings.retrieval.candidates,
+        )
+
+
+async def run(parts: Parts, dataset: Dataset) -> Runs:
+    """Every question of the set, searched in every way."""
+    tenant = TenantId(uuid.uuid4())
+    chunks = {chunk.id: chunk for chunk in (chunk_of(passage) for passage in dataset.passages)}
+    names = dict(zip(chunks, (passage.id for passage in dataset.passages), strict=True))
+    await _store(parts, tenant, list(chunks.values()))
+    runs: dict[str, dict[str, Sequence[str]]] = {"dense": {}, "lexical": {}, "hybrid": {}}
+    for key, question in dataset.queries.items():
+        ranking = await _search(parts, question, Scope(tenant=tenant))
+        top = Ranking(dense=ranking.dense[: parts.candidates], lexical=ranking.lexical[: parts.candidates])
+        runs["dense"][key] = [names[match.id] for match in ranking.dense]
+        runs["lexical"][key] = [names[match.id] for match in ranking.lexical]
+        runs["hybrid"][key] = [names[chunk] for chunk, _ in fuse(top)]
+    return runs
+
+
+def chunk_of(passage: Passage) -> Chunk:
+    """The passage as the only chunk of a document, under its title."""
+    return Chunk(
+        id=ChunkId(uuid.uuid4()),
+        document=DocumentId(uuid.uuid4()),
+        ordinal=0,
+        text=passage.text,
+        digest=b"",
+        start=0,
+        end=len(passage.text),
+        section=(passage.title,) if passage.title else (),
+    )
+
+
+async def _store(parts: Parts, tenant: TenantId, chunks: Sequence[Chunk]) -> None:
+    texts = [chunk.embedded_text for chunk in chunks]
+    collection = CollectionId(uuid.uuid4())
+    points = [
+        Point(
+            id=chunk.id,
+            tenant=tenant,
+            collection=collection,
+            document=chunk.document,
+            generation=1,
+            dense=dense,
+            lexical=lexical,
+        )
+        for chunk, dense, lexical in zip(
+            chunks, await parts.vectors.of(texts), parts.lexical.encode_documents(texts), strict=True
+        )
+    ]
+    await parts.index.upsert(points)
+
+
+async def _search(parts: Parts, question: str, scope: Scope) -> Ranking:
+    query = IndexQuery(
+        dense=await parts.embedder.embed_query(question),
+        lexical=parts.lexical.encode_query(question),
+        limit=max(DEPTH, parts.candidates),
+    )
+    return await parts.index.query(query, scope=scope)
