@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from ingest.chunking.spec import ChunkerSpec
+
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$")]
 Status = Literal["queued", "loading", "chunking", "embedding", "indexed", "failed", "deleting"]
 PartStatus = Literal["ready", "starting", "failed"]
@@ -101,6 +103,7 @@ class CollectionIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: CollectionName
+    chunker: ChunkerSpec | None = Field(None, description="how documents are cut; null: as the settings say")
 
 
 class CollectionOut(BaseModel):
@@ -110,7 +113,8 @@ class CollectionOut(BaseModel):
     name: str
     embedder: str
     dimension: int
-    chunker: str
+    chunker: ChunkerSpec
+    chunker_stamp: str = Field(description="changes whenever equal text may give other chunks")
     documents: int
     created_at: datetime
 

@@ -20,6 +20,7 @@ from core.index import VectorIndex
 from core.settings import Settings
 from graphs.rag import rag_graph
 from ingest.blobs import BlobStore, open_blobs
+from ingest.chunking.spec import default_spec
 from ingest.collection import Collections
 from ingest.document import Documents
 from ingest.load import open_loader
@@ -107,6 +108,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         lexical = LexicalEncoder()
         blobs = open_blobs(settings)
         progress = Progress(pool)
+        collections = Collections(pool, embedder, default_spec(settings.ingest, embedder))
         pipeline = Pipeline(
             progress=progress,
             blobs=blobs,
@@ -114,7 +116,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             embedder=embedder,
             lexical=lexical,
             index=index,
-            chunk_tokens=settings.ingest.chunk_tokens,
+            collections=collections,
         )
         job_app = create_job_app(pipeline, progress)
         await stack.enter_async_context(job_app.open_async(pool))
@@ -124,7 +126,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         chat = await stack.enter_async_context(open_chat(settings.chat))
         agents = Agents({"rag": rag_agent(search, chat, saver, settings)})
         await register(pool, agents)
-        collections, runs = Collections(pool, embedder), Runs(pool)
+        runs = Runs(pool)
         runner = Runner(pool, runs, agents, collections)
         await stack.enter_async_context(runner.keep())
         yield Services(

@@ -109,9 +109,9 @@ async def make_owner(pool: Pool) -> Owner:
         cursor = await connection.execute("INSERT INTO tenants (name) VALUES (%s) RETURNING id", (str(uuid.uuid4()),))
         tenant = (await cursor.fetchall())[0]["id"]
         cursor = await connection.execute(
-            "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker) "
-            "VALUES (%s, 'default', 'stored', '1', %s, 'stored') RETURNING id",
-            (tenant, DIMENSION),
+            "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker, "
+            "chunker_options) VALUES (%s, 'default', 'stored', '1', %s, 'stored', %s) RETURNING id",
+            (tenant, DIMENSION, '{"strategy": "structure"}'),
         )
         return Owner(tenant, (await cursor.fetchall())[0]["id"])
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,10 @@ class StoredVectors:
     def count_tokens(self, text: str) -> int:
         """The words of the text."""
         return len(text.split())
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """The places of the words."""
+        return [word.span() for word in re.finditer(r"\S+", text)]
 
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The stored vectors."""

@@ -131,4 +131,7 @@ def chunk_of(row: Mapping[str, Any]) -> Chunk:
         page=row["page"],
         page_starts=tuple(row["page_starts"]),
         section=tuple(row["section"]),
+        context=row["context"],
+        parent_start=row["parent_start"],
+        parent_end=row["parent_end"],
     )

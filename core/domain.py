@@ -16,6 +16,8 @@ CollectionId = NewType("CollectionId", uuid.UUID)
 DocumentId = NewType("DocumentId", uuid.UUID)
 ChunkId = NewType("ChunkId", uuid.UUID)
 
+SECTION_SEPARATOR = " > "
+
 
 class Role(StrEnum):
     """What a principal may do; each role may do what the ones after it may."""
@@ -133,8 +135,10 @@ class Chunk:
     """A passage of a document: ``text == document_text[start:end]``.
 
     ``page`` is the page on which the chunk starts, ``page_starts`` are the offsets inside it at which the following
-    pages start. ``id`` follows from the document and the passage, so that the same passage keeps its id when the
-    document is ingested again; ``digest`` is what decides whether it must be embedded again.
+    pages start. ``parent_start:parent_end`` of the document's text is the section that the chunk stands in, where the
+    chunker knows it. ``context`` is embedded before the passage without being part of it, such as the header of the
+    table whose rows it holds. ``id`` follows from the document and the passage, so that the same passage keeps its id
+    when the document is ingested again; ``digest`` is what decides whether it must be embedded again.
     """
 
     id: ChunkId
@@ -147,6 +151,9 @@ class Chunk:
     page: int | None = None
     page_starts: Sequence[int] = ()
     section: Sequence[str] = ()
+    context: str = ""
+    parent_start: int | None = None
+    parent_end: int | None = None
 
     def page_at(self, offset: int) -> int | None:
         """The page that holds a character of the chunk; ``offset`` counts in the document's text."""
@@ -154,8 +161,13 @@ class Chunk:
 
     @property
     def embedded_text(self) -> str:
-        """What is embedded and indexed: the passage below the headings that it stands under."""
-        return "\n".join([" > ".join(self.section), self.text]) if self.section else self.text
+        """What is embedded and indexed: the passage below its headings and its context."""
+        return embedded_text(self.section, self.context, self.text)
+
+
+def embedded_text(section: Sequence[str], context: str, text: str) -> str:
+    """The headings on one line, the context and the passage, each below the other; what is empty is left out."""
+    return "\n".join(part for part in (SECTION_SEPARATOR.join(section), context, text) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

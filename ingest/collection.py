@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
 from core.database import Pool
 from core.domain import CollectionId, TenantId
 from core.errors import Conflict, NotFound
-from ingest.chunk import CHUNKER
+from ingest.chunking.spec import ChunkerSpec, check_spec, read_spec
 from models.embedder import Embedder
 
 DEFAULT = "default"
@@ -24,7 +27,8 @@ class Collection:
     embedder: str
     embedder_revision: str
     dimension: int
-    chunker: str
+    chunker: ChunkerSpec
+    chunker_stamp: str
     documents: int
     created_at: datetime
 
@@ -45,17 +49,21 @@ class Collection:
 class Collections:
     """The rows of ``collections``."""
 
-    def __init__(self, pool: Pool, embedder: Embedder) -> None:
+    def __init__(self, pool: Pool, embedder: Embedder, chunker: ChunkerSpec) -> None:
         self._pool = pool
         self._embedder = embedder
+        self._chunker = chunker
 
-    async def create(self, tenant: TenantId, name: str) -> Collection:
-        """Create a collection for the running embedder and chunker.
+    async def create(self, tenant: TenantId, name: str, chunker: ChunkerSpec | None = None) -> Collection:
+        """Create a collection for the running embedder; without a ``chunker`` it is cut as the settings say.
 
         Raises:
             Conflict: the name is taken.
+            InvalidInput: the embedder cannot read chunks of that size.
         """
-        if not await self._insert(tenant, name):
+        if chunker is not None:
+            check_spec(chunker, self._embedder)
+        if not await self._insert(tenant, name, chunker):
             raise Conflict(f"A collection named {name!r} exists already.")
         return await self.get(tenant, name)
 
@@ -81,8 +89,20 @@ class Collections:
                 (tenant,),
             )
             rows = await cursor.fetchall()
-        names = Collection.__dataclass_fields__
-        return [Collection(**{key: value for key, value in row.items() if key in names}) for row in rows]
+        return [_collection(row) for row in rows]
+
+    async def chunker(self, collection: CollectionId) -> ChunkerSpec:
+        """How the documents of a collection are cut.
+
+        Raises:
+            NotFound: the collection is gone.
+        """
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT chunker_options FROM collections WHERE id = %s", (collection,))
+            row = await cursor.fetchone()
+        if row is None:
+            raise NotFound("The document's collection is gone. Upload the document into another one.")
+        return read_spec(row["chunker_options"])
 
     async def ids(self, tenant: TenantId, names: Sequence[str]) -> frozenset[CollectionId]:
         """The ids of named collections.
@@ -109,18 +129,34 @@ class Collections:
         if cursor.rowcount == 0:
             raise Conflict(f"Collection {name!r} still holds documents. Delete them first, then the collection.")
 
-    async def _insert(self, tenant: TenantId, name: str) -> bool:
+    async def _insert(self, tenant: TenantId, name: str, chunker: ChunkerSpec | None = None) -> bool:
+        spec = chunker or self._chunker
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker) "
-                "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (tenant_id, name) DO NOTHING",
+                "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker, "
+                "chunker_options) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (tenant_id, name) DO NOTHING",
                 (
                     tenant,
                     name,
                     self._embedder.name,
                     self._embedder.revision,
                     self._embedder.dimension,
-                    CHUNKER,
+                    spec.stamp,
+                    Jsonb(spec.model_dump(mode="json")),
                 ),
             )
         return cursor.rowcount == 1
+
+
+def _collection(row: DictRow) -> Collection:
+    return Collection(
+        id=row["id"],
+        name=row["name"],
+        embedder=row["embedder"],
+        embedder_revision=row["embedder_revision"],
+        dimension=row["dimension"],
+        chunker=read_spec(row["chunker_options"]),
+        chunker_stamp=row["chunker"],
+        documents=row["documents"],
+        created_at=row["created_at"],
+    )

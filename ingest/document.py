@@ -198,4 +198,5 @@ class Documents:
 def chunk_values(chunk: Chunk) -> Sequence[Any]:
     """The row of a chunk, in the order of the table's columns."""
     places = [chunk.start, chunk.end, chunk.page, list(chunk.page_starts)]
-    return [chunk.id, chunk.document, chunk.ordinal, chunk.digest, chunk.text, *places, list(chunk.section)]
+    around = [list(chunk.section), chunk.context, chunk.parent_start, chunk.parent_end]
+    return [chunk.id, chunk.document, chunk.ordinal, chunk.digest, chunk.text, *places, *around]

@@ -14,7 +14,8 @@ from core.domain import Chunk, Document, DocumentId, DocumentStatus, LoadedDocum
 from core.errors import Unavailable
 from core.index import Point, VectorIndex
 from ingest.blobs import BlobStore
-from ingest.chunk import chunk_document
+from ingest.chunking.chunker import open_chunker
+from ingest.collection import Collections
 from ingest.document import blob_key
 from ingest.load import Loader
 from ingest.plan import batches, plan_update
@@ -37,7 +38,7 @@ class Pipeline:
         embedder: Embedder,
         lexical: LexicalEncoder,
         index: VectorIndex,
-        chunk_tokens: int,
+        collections: Collections,
     ) -> None:
         self._progress = progress
         self._blobs = blobs
@@ -45,7 +46,7 @@ class Pipeline:
         self._embedder = embedder
         self._lexical = lexical
         self._index = index
-        self._chunk_tokens = min(chunk_tokens, embedder.max_tokens)
+        self._collections = collections
 
     async def ingest(self, document_id: DocumentId) -> None:
         """Bring a document from its bytes into the index.
@@ -60,13 +61,8 @@ class Pipeline:
         loaded = await self._load(document)
         await self._progress.advance(claim, DocumentStatus.CHUNKING)
         await self._progress.save_text(claim, loaded)
-        chunks = await asyncio.to_thread(
-            chunk_document,
-            loaded,
-            document=document.id,
-            count_tokens=self._embedder.count_tokens,
-            max_tokens=self._chunk_tokens,
-        )
+        chunker = open_chunker(await self._collections.chunker(document.collection), self._embedder)
+        chunks = await chunker.chunk(loaded, document.id)
         plan = plan_update(await self._progress.stored(document.id), chunks)
         await self._embed(document, claim, plan.embed, total=len(chunks))
         if plan.delete:

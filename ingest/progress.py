@@ -80,9 +80,11 @@ class Progress:
         async with self._pool.connection() as connection, connection.transaction():
             await connection.cursor().executemany(
                 "INSERT INTO chunks (id, document_id, ordinal, digest, text, start_offset, end_offset, page, "
-                "page_starts, section) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+                "page_starts, section, context, parent_start, parent_end) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
                 "ON CONFLICT (id) DO UPDATE SET ordinal = EXCLUDED.ordinal, start_offset = EXCLUDED.start_offset, "
-                "end_offset = EXCLUDED.end_offset, page = EXCLUDED.page, page_starts = EXCLUDED.page_starts",
+                "end_offset = EXCLUDED.end_offset, page = EXCLUDED.page, page_starts = EXCLUDED.page_starts, "
+                "parent_start = EXCLUDED.parent_start, parent_end = EXCLUDED.parent_end",
                 [chunk_values(chunk) for chunk in chunks],
             )
 

@@ -18,6 +18,7 @@ from core.settings import EmbeddingSettings
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
 WHEEL_MODEL = "all-MiniLM-L6-v2"
 
@@ -47,6 +48,10 @@ class Embedder(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text without the special ones; thread-safe."""
+        ...
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each token stands in the text, as character offsets (start, end), without the special ones."""
         ...
 
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -81,7 +86,7 @@ class SentenceTransformersEmbedder:
         self._batch = batch
         self._document_thread = ThreadPoolExecutor(1, "embed-documents")
         self._query_thread = ThreadPoolExecutor(1, "embed-query")
-        self._counter = _token_counter(documents)
+        self._tokenizer = _own_tokenizer(documents)
         dimension = documents.get_embedding_dimension()
         if dimension is None:
             raise InvalidInput(f"EMBEDDING__MODEL {name!r} does not say its dimension; choose another model.")
@@ -109,7 +114,11 @@ class SentenceTransformersEmbedder:
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text without the special ones; thread-safe."""
-        return self._counter(text)
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each token stands in the text, as character offsets (start, end), without the special ones."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
 
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of passages, in their order; they are batched by length."""
@@ -209,15 +218,11 @@ def _has_bfloat16() -> bool:
     return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16"))
 
 
-def _token_counter(model: SentenceTransformer) -> Callable[[str], int]:
+def _own_tokenizer(model: SentenceTransformer) -> Tokenizer:
+    """A copy without truncation, never touched by the model, so that any thread may count."""
     from tokenizers import Tokenizer
 
-    # A copy of its own: without truncation, and never touched by `encode`, so that any thread may count.
     tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-
-    def count(text: str) -> int:
-        return len(tokenizer.encode(text, add_special_tokens=False).ids)
-
-    return count
+    return tokenizer

@@ -22,7 +22,7 @@ async def list_collections(principal: Caller, services: Using) -> CollectionList
 @router.post("/collections", status_code=201)
 async def create_collection(body: CollectionIn, principal: Writer, services: Using) -> CollectionOut:
     """Make a collection for the running embedder."""
-    return wire(await services.collections.create(principal.tenant, body.name))
+    return wire(await services.collections.create(principal.tenant, body.name, body.chunker))
 
 
 @router.delete("/collections/{name}", status_code=204)

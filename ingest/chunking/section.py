@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from core.domain import Block
+from core.domain import SECTION_SEPARATOR, Block
 
 TITLE_CHARS = 80
-SEPARATOR = " > "
 
 
 @dataclass(slots=True, eq=False)
@@ -76,13 +75,13 @@ def _open(text: str, blocks: Sequence[Block]) -> list[Section]:
 def _path(section: Section, count: Callable[[str], int], max_tokens: int) -> tuple[tuple[str, ...], int]:
     """The path within ``max_tokens``, and its tokens."""
     path = tuple(_short(item.title, TITLE_CHARS) for item in _upwards(section))[::-1]
-    tokens = count(SEPARATOR.join(path)) if path else 0
+    tokens = count(SECTION_SEPARATOR.join(path)) if path else 0
     while tokens > max_tokens:
         # The nearest heading says most: the others go first, then its own last words.
         path = path[1:] if len(path) > 1 else (_short(path[0], len(path[0]) // 2),)
         if path == ("",):
             return (), 0
-        tokens = count(SEPARATOR.join(path))
+        tokens = count(SECTION_SEPARATOR.join(path))
     return path, tokens
 
 

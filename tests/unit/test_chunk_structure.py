@@ -1,26 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 import random
-import re
 import uuid
-from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain import Block, Chunk, DocumentId, LoadedDocument, Page
-from ingest.chunk import chunk_document
+from ingest.chunking.chunker import open_chunker
+from ingest.chunking.spec import StructureSpec
 from ingest.formats.commonmark import markdown_blocks
+from tests.embedder import Count, Words, words
 
 DOCUMENT = DocumentId(uuid.UUID("6b7d2f0e-58a5-4a2c-9d53-9a6f5f0b1c11"))
-Count = Callable[[str], int]
-
-
-def words(text: str) -> int:
-    """Tokens as many tokenizers count them: words, marks, and two special ones."""
-    return len(re.findall(r"\w+|[^\w\s]", text)) + 2
 
 
 def characters(text: str) -> int:
@@ -45,8 +41,11 @@ def plain(text: str) -> LoadedDocument:
     return LoadedDocument(text=text, blocks=[Block(start=0, end=len(text))])
 
 
-def chunk(loaded: LoadedDocument, max_tokens: int = 40, count: Count = words) -> list[Chunk]:
-    return chunk_document(loaded, document=DOCUMENT, count_tokens=count, max_tokens=max_tokens)
+def chunk(
+    loaded: LoadedDocument, max_tokens: int = 40, count: Count = words, document: DocumentId = DOCUMENT, **options: Any
+) -> list[Chunk]:
+    chunker = open_chunker(StructureSpec(**options), Words(max_tokens, count))
+    return asyncio.run(chunker.chunk(loaded, document))
 
 
 def texts(chunks: list[Chunk]) -> list[tuple[tuple[str, ...], str]]:
@@ -109,6 +108,43 @@ def test_a_long_table_is_cut_between_its_rows() -> None:
     assert all(line.startswith("|") and line.endswith("|") for piece in found for line in piece.text.split("\n"))
 
 
+def test_each_chunk_of_a_table_knows_its_header_which_is_embedded_and_not_cited() -> None:
+    table = "| part | price |\n|---|---|\n" + "".join(f"| part {n} | {n} crowns |\n" for n in range(30))
+    found = chunk(markdown("# Prices\n\nBefore it.\n\n" + table), max_tokens=60)
+    assert found[0].text.startswith("Before it.\n\n| part | price |")
+    assert found[0].context == ""
+    for piece in found[1:]:
+        assert piece.embedded_text == f"Prices\n| part | price |\n{piece.text}"
+        assert words(piece.embedded_text) <= 60
+        assert piece.text.startswith("| part ")
+    assert [piece.context for piece in chunk(markdown(table), max_tokens=60, table_header=False)] == [""] * 4
+
+
+def test_a_header_that_would_fill_a_quarter_of_the_chunk_is_left_out() -> None:
+    table = f"| {'word ' * 20}|\n|---|\n" + "| a cell of words |\n" * 30
+    assert {piece.context for piece in chunk(markdown(table), max_tokens=60)} == {""}
+
+
+def test_a_chunk_knows_the_section_that_it_stands_in() -> None:
+    text = "# A\n\n" + "Seven words are in this sentence here. " * 12 + "\n\n## B\n\nShort.\n"
+    found = chunk(markdown(text))
+    parents = [text[piece.parent_start : piece.parent_end] for piece in found]
+    assert len(found) == 4
+    assert set(parents[:3]) == {text[2 : text.index("\n\n## B")].strip()}
+    assert parents[3] == "B\n\nShort."
+
+
+def test_the_parent_of_a_long_section_is_bounded_and_of_whole_chunks() -> None:
+    text = "Seven words are in this sentence here. " * 60
+    found = chunk(plain(text), parent_tokens=80)
+    for piece in found:
+        assert piece.parent_start is not None
+        assert piece.parent_start <= piece.start < piece.end <= (piece.parent_end or 0)
+        assert words(text[piece.parent_start : piece.parent_end]) <= 82
+    parents = {(piece.parent_start, piece.parent_end) for piece in found}
+    assert 1 < len(parents) < len(found)
+
+
 def test_a_tiny_end_joins_the_chunk_before_it_when_both_fit() -> None:
     # Each part alone rounds up: their sum seems too long, their whole is not.
     text = "\n\n".join(["one two three four five six seven eight nine ten eleven"] * 3 + ["end"])
@@ -132,7 +168,7 @@ def test_a_repeated_passage_has_an_id_of_its_own_each_time() -> None:
 
 
 def test_another_document_has_other_ids_for_the_same_passages() -> None:
-    other = chunk_document(plain("same"), document=DocumentId(uuid.UUID(int=1)), count_tokens=words, max_tokens=40)
+    other = chunk(plain("same"), document=DocumentId(uuid.UUID(int=1)))
     assert other[0].digest == chunk(plain("same"))[0].digest
     assert other[0].id != chunk(plain("same"))[0].id
 
@@ -202,6 +238,7 @@ def test_chunks_are_slices_in_order_within_the_bound(loaded: LoadedDocument, cou
     assert all(piece.text == piece.text.strip() != "" for piece in found)
     assert all(first.end <= second.start for first, second in pairwise(found))
     assert all(count(piece.embedded_text) <= limit or len(piece.text) == 1 for piece in found)
+    assert all((piece.parent_start or 0) <= piece.start < piece.end <= (piece.parent_end or 0) for piece in found)
     assert len({piece.id for piece in found}) == len(found)
 
 

@@ -1,0 +1,1 @@
+"""Documents to passages: five strategies behind one interface."""
