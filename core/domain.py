@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any, NewType, TypeAlias
 
 TenantId = NewType("TenantId", uuid.UUID)
 PrincipalId = NewType("PrincipalId", uuid.UUID)
@@ -54,6 +55,40 @@ class Principal:
     def scope(self) -> Scope:
         """All that the principal may read."""
         return Scope(tenant=self.tenant)
+
+
+class FieldKind(StrEnum):
+    """What a collection's schema says of a metadata field; tags are a list of texts, a date is a text."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TAGS = "tags"
+
+
+Schema: TypeAlias = Mapping[str, FieldKind]
+"""The metadata fields that a collection's documents may have."""
+
+MOMENT = re.compile(
+    r"(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+    r"(T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-4]):[0-5]\d)?)?",
+    re.ASCII,
+)
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment of an ISO 8601 date or date and time; ``None`` when the text is none.
+
+    A date is its first moment, and a time without a zone is in UTC. The database has a function of the same name.
+    """
+    if not MOMENT.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class DocumentStatus(StrEnum):
