@@ -24,6 +24,7 @@ from ingest.chunking.spec import default_spec
 from ingest.collection import Collections
 from ingest.document import Documents
 from ingest.load import open_loader
+from ingest.options import read_options
 from ingest.pipeline import Pipeline
 from ingest.progress import Progress
 from ingest.worker import Jobs, apply_job_schema, create_job_app, run_worker
@@ -103,7 +104,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         embedder = await stack.enter_async_context(open_embedder(settings.embedding))
         index = await stack.enter_async_context(open_index(settings, embedder))
         loader = await stack.enter_async_context(
-            open_loader(timeout_s=settings.ingest.load_timeout_s, memory_mb=settings.ingest.load_memory_mb)
+            open_loader(
+                timeout_s=settings.ingest.load_timeout_s,
+                memory_mb=settings.ingest.load_memory_mb,
+                options=read_options(settings.ingest),
+            )
         )
         lexical = LexicalEncoder()
         blobs = open_blobs(settings)

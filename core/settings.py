@@ -114,7 +114,19 @@ class IngestSettings(Section):
     concurrency: int = Field(2, ge=1, description="Documents worked on at once by one worker.")
     chunk_tokens: int = Field(160, ge=32, description="Longest chunk, in tokens of the embedding model.")
     load_timeout_s: float = Field(300.0, gt=0, description="Longest time that reading one document may take.")
-    load_memory_mb: int = Field(2048, ge=256, description="Most memory that reading one document may take.")
+    load_memory_mb: int = Field(2048, ge=256, description="Most memory that reading one document may take, in MiB.")
+    load_max_chars: int = Field(
+        20_000_000, ge=1000, description="Longest text of one document, in characters; a longer one is refused."
+    )
+    ocr: Literal["auto", "off"] = Field(
+        "auto", description="auto: pictures and scanned pages are read by tesseract where it is installed."
+    )
+    ocr_languages: str = Field(
+        "eng", pattern=r"^\w+(\+\w+)*$", description="Languages that tesseract looks for, for example eng+deu."
+    )
+    ocr_timeout_s: float = Field(
+        600.0, gt=0, description="Longest time that tesseract may take for one document; later pages are left out."
+    )
 
 
 class RetrievalSettings(Section):

@@ -23,51 +23,98 @@ from pebble import ProcessExpired, ProcessPool
 from core.domain import LoadedDocument
 from core.errors import PlatformError, Unavailable, UnreadableDocument, UnsupportedType
 from ingest import media
+from ingest.formats.book import load_epub
 from ingest.formats.commonmark import load_markdown
+from ingest.formats.delimited import load_csv
+from ingest.formats.latex import load_latex
+from ingest.formats.mail import load_eml
+from ingest.formats.markup import load_xml
+from ingest.formats.notebook import load_notebook
+from ingest.formats.opendocument import load_odt
+from ingest.formats.outlook import load_msg
 from ingest.formats.pdf import load_pdf
+from ingest.formats.picture import load_picture
 from ingest.formats.plain import load_plain
+from ingest.formats.records import load_json, load_jsonl
+from ingest.formats.richtext import load_rtf
+from ingest.formats.sheets import load_xlsx
+from ingest.formats.slides import load_pptx
+from ingest.formats.source import load_source
 from ingest.formats.web import load_html
 from ingest.formats.word import load_docx
+from ingest.options import ReadOptions
 
-Read = Callable[[Path, str], LoadedDocument]
+Read = Callable[[Path, str, ReadOptions], LoadedDocument]
 
 LOADERS: dict[str, Callable[[Path], LoadedDocument]] = {
     media.PDF: load_pdf,
     media.DOCX: load_docx,
+    media.PPTX: load_pptx,
+    media.XLSX: load_xlsx,
+    media.ODT: load_odt,
+    media.EPUB: load_epub,
+    media.RTF: load_rtf,
+    media.MSG: load_msg,
+    media.EML: load_eml,
     media.HTML: load_html,
     media.MARKDOWN: load_markdown,
+    media.CSV: load_csv,
+    media.JSON: load_json,
+    media.JSONL: load_jsonl,
+    media.NOTEBOOK: load_notebook,
+    media.XML: load_xml,
+    media.LATEX: load_latex,
+    media.CODE: load_source,
     media.PLAIN: load_plain,
+}
+RECOGNISING: dict[str, Callable[[Path, ReadOptions], LoadedDocument]] = {
+    **dict.fromkeys((media.PNG, media.JPEG, media.TIFF, media.WEBP), load_picture),
 }
 SIGNAL_OF_PARENTS_DEATH = 1  # prctl(2): PR_SET_PDEATHSIG
 AGAIN = "Open it in the program that made it, save it again and upload the new file."
 
 
-def load(path: Path, media_type: str) -> LoadedDocument:
+def load(path: Path, media_type: str, options: ReadOptions | None = None) -> LoadedDocument:
     """Read a document with the loader of its media type.
 
     Raises:
         UnsupportedType: there is no loader for the type.
-        UnreadableDocument: the bytes cannot be read as that type, or hold no text.
+        UnreadableDocument: the bytes cannot be read as that type, or hold no text, or too much.
     """
-    loader = LOADERS.get(media_type)
-    if loader is None:
-        raise UnsupportedType(f"Files of type {media_type!r} cannot be read. {media.ACCEPTED}")
+    chosen = options or ReadOptions()
     try:
-        return loader(path)
+        loaded = _read(path, media_type, chosen)
     except (PlatformError, FileNotFoundError, PermissionError, MemoryError):
         raise
+    except RecursionError as error:
+        raise UnreadableDocument(f"The file is nested too deep to be read. {AGAIN}") from error
     except Exception as error:  # a damaged file makes a parser raise anything
         raise UnreadableDocument(f"The file is damaged ({type(error).__name__}). {AGAIN}") from error
+    if len(loaded.text) > chosen.max_chars:
+        raise UnreadableDocument(
+            f"The file holds more than {chosen.max_chars} characters of text. Split it into smaller files, or raise "
+            "INGEST__LOAD_MAX_CHARS."
+        )
+    return loaded
+
+
+def _read(path: Path, media_type: str, options: ReadOptions) -> LoadedDocument:
+    if media_type in RECOGNISING:
+        return RECOGNISING[media_type](path, options)
+    if media_type not in LOADERS:
+        raise UnsupportedType(f"Files of type {media_type!r} cannot be read. {media.ACCEPTED}")
+    return LOADERS[media_type](path)
 
 
 class Loader:
     """Reads documents in child processes with limits; see `open_loader`."""
 
-    def __init__(self, *, timeout_s: float, memory_mb: int, processes: int, read: Read) -> None:
+    def __init__(self, *, timeout_s: float, memory_mb: int, processes: int, read: Read, options: ReadOptions) -> None:
         self._timeout_s = timeout_s
         self._memory_mb = memory_mb
         self._processes = processes
         self._read = read
+        self._options = options
         self._pool: ProcessPool | None = None
         self._opening = asyncio.Lock()
         self._running: set[Future[LoadedDocument]] = set()
@@ -107,7 +154,9 @@ class Loader:
     async def _attempt(self, path: Path, media_type: str) -> LoadedDocument:
         pool = await self._ready()
         try:
-            future: Future[LoadedDocument] = pool.schedule(self._read, args=(path, media_type), timeout=self._timeout_s)
+            future: Future[LoadedDocument] = pool.schedule(
+                self._read, args=(path, media_type, self._options), timeout=self._timeout_s
+            )
         except RuntimeError as error:
             raise BrokenProcessPool from error
         self._running.add(future)
@@ -152,14 +201,25 @@ class Loader:
 
 @asynccontextmanager
 async def open_loader(
-    *, timeout_s: float, memory_mb: int, processes: int = 1, read: Read = load
+    *,
+    timeout_s: float,
+    memory_mb: int,
+    processes: int = 1,
+    read: Read = load,
+    options: ReadOptions | None = None,
 ) -> AsyncIterator[Loader]:
     """A loader whose ``processes`` children read one document each, within ``timeout_s`` seconds and ``memory_mb`` MiB.
 
     A child that hangs, crashes or takes too much is ended and replaced; the others go on. ``read`` must be a function
     that a child can import.
     """
-    loader = Loader(timeout_s=timeout_s, memory_mb=memory_mb, processes=processes, read=read)
+    loader = Loader(
+        timeout_s=timeout_s,
+        memory_mb=memory_mb,
+        processes=processes,
+        read=read,
+        options=options or ReadOptions(),
+    )
     try:
         await loader.start()
         yield loader

@@ -28,7 +28,7 @@ def draw_upload(api: Api, collections: Sequence[CollectionOut]) -> None:
     with st.container(horizontal=True, vertical_alignment="top", key="upload"):
         with st.container(width=460):
             files = st.file_uploader(
-                "Add documents: PDF, DOCX, HTML, Markdown or plain text",
+                "Add documents: PDF, Office, HTML, Markdown, CSV, e-mail, pictures, text and more",
                 accept_multiple_files=True,
                 # A new key empties the field once its files are sent.
                 key=f"files-{st.session_state.setdefault('upload_round', 0)}",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.domain import Block, LoadedDocument
 from core.errors import UnreadableDocument
+from ingest.draft import Draft
 from ingest.encoding import clean, decode
 
 PARAGRAPH = re.compile(r"(?:[^\n]*\S[^\n]*(?:\n|\Z))+")
@@ -25,6 +26,12 @@ def load_plain(path: Path) -> LoadedDocument:
     if not blocks:
         raise UnreadableDocument("The file is empty: it holds no text. Upload a file that does.")
     return LoadedDocument(text=text, blocks=blocks)
+
+
+def write_plain(draft: Draft, text: str) -> None:
+    """Write the paragraphs of a text that is part of a document."""
+    for block in paragraphs(text):
+        draft.add(text[block.start : block.end], lines=block.lines)
 
 
 def paragraphs(text: str) -> list[Block]:

@@ -36,22 +36,28 @@ def load_html(path: Path) -> LoadedDocument:
     Raises:
         UnreadableDocument: the file is binary or holds no text.
     """
+    data = path.read_bytes()
+    draft = Draft()
+    write_html(draft, clean(decode(data, declared_charset(data))))
+    return draft.finish()
+
+
+def write_html(draft: Draft, text: str, *, title: str | None = None) -> None:
+    """Write a page. One without a main heading gets what it calls itself; with ``title``, that if it has no heading."""
     from selectolax.lexbor import LexborHTMLParser
 
-    data = path.read_bytes()
-    tree = LexborHTMLParser(clean(decode(data, _declared(data))))
-    writer = _Writer()
-    title = tree.css_first("head > title")
-    name = " ".join(title.text().split()) if title is not None else ""
+    tree = LexborHTMLParser(text)
+    own = tree.css_first("head > title")
+    name = (" ".join(own.text().split()) if own is not None else "") if title is None else title
     tree.strip_tags(sorted(SKIPPED), recursive=True)
-    if tree.css_first("h1") is None:
-        writer.draft.add(name, level=1)
+    if tree.css_first("h1" if title is None else "h1, h2, h3") is None:
+        draft.add(name, level=1)
     if (root := _root(tree)) is not None:
-        writer.write(root)
-    return writer.draft.finish()
+        _Writer(draft).write(root)
 
 
-def _declared(data: bytes) -> str | None:
+def declared_charset(data: bytes) -> str | None:
+    """The encoding that a page says it is in, as browsers understand it."""
     found = META_CHARSET.search(data[:4096]) or XML_CHARSET.search(data[:1024])
     if found is None:
         return None
@@ -72,8 +78,8 @@ def _root(tree: LexborHTMLParser) -> LexborNode | None:
 class _Writer:
     """Walks a tree without recursion, however deep it is, and writes its blocks."""
 
-    def __init__(self) -> None:
-        self.draft = Draft()
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
         self._inline: list[str] = []
         self._items: list[str] = []
         self._lists = 0

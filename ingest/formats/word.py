@@ -11,6 +11,7 @@ from typing import Any
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft, row
+from ingest.formats.archive import check_archive
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -32,8 +33,7 @@ def load_docx(path: Path) -> LoadedDocument:
     import docx
     from docx.opc.exceptions import OpcError
 
-    if path.stat().st_size == 0:
-        raise UnreadableDocument("The file is empty. Upload a DOCX that holds text.")
+    check_archive(path, "a DOCX")
     try:
         document = docx.Document(str(path))
     except (OpcError, zipfile.BadZipFile, SyntaxError, KeyError, ValueError) as error:

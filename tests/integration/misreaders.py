@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.domain import Block, LoadedDocument
+from ingest.options import ReadOptions
 
 
-def misread(path: Path, media_type: str) -> LoadedDocument:
+def misread(path: Path, media_type: str, options: ReadOptions) -> LoadedDocument:
     """Do what the file says, as if its bytes had made the reader do it."""
     deed, _, argument = path.read_text().partition(" ")
     return _said(DEEDS[deed](argument))

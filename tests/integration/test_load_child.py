@@ -63,8 +63,8 @@ async def test_errors_of_a_loader_keep_their_kind_and_words(loader: Loader, tmp_
     path.write_bytes(make_pdf([[Words("secret")]], password="1234"))
     with pytest.raises(UnreadableDocument, match="remove the password"):
         await loader.load(path, PDF)
-    with pytest.raises(UnsupportedType, match="image/png"):
-        await loader.load(path, "image/png")
+    with pytest.raises(UnsupportedType, match="image/gif"):
+        await loader.load(path, "image/gif")
     with pytest.raises(FileNotFoundError):
         await loader.load(tmp_path / "nothing.pdf", PDF)
 
@@ -178,7 +178,7 @@ async def test_real_files_that_cannot_be_read_say_why(loader: Loader, name: str,
         ("unstructured__docx-tables.docx", "| d | e f g&t h | i |"),
         ("unstructured__fake-html-cp1252.html", "Die schöne Frau hat einen Kaffee"),
         ("unstructured__example-steelJIS-datasheet-utf-16.html", "Chemical composition 成分"),
-        ("markitdown__test_mskanji.csv", "髙橋淳,35,名古屋"),
+        ("markitdown__test_mskanji.csv", "| 髙橋淳 | 35 | 名古屋 |"),
         ("unstructured__UDHR_first_article_all.txt", "All human beings are born free and equal"),
     ],
 )

@@ -6,12 +6,15 @@ import docx
 import pytest
 
 from core.errors import UnreadableDocument, UnsupportedType
-from ingest.load import LOADERS, load
-from ingest.media import DOCX, HTML, MARKDOWN, PDF, PLAIN
+from ingest import media
+from ingest.load import LOADERS, RECOGNISING, load
+from ingest.media import DOCX, HTML, MARKDOWN, PLAIN
+from ingest.options import ReadOptions
 
 
 def test_there_is_a_loader_for_each_type_that_is_detected() -> None:
-    assert set(LOADERS) == {PDF, DOCX, HTML, MARKDOWN, PLAIN}
+    detected = {*media.BINARY.values(), *media.TEXTS.values()}
+    assert {*LOADERS, *RECOGNISING} == detected
 
 
 @pytest.mark.parametrize(("media_type", "level"), [(HTML, 0), (MARKDOWN, 1), (PLAIN, 0)])
@@ -22,14 +25,22 @@ def test_the_type_chooses_the_loader(tmp_path: Path, media_type: str, level: int
 
 
 def test_a_type_without_a_loader_is_not_supported(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedType, match="'image/png'"):
-        load(tmp_path / "file", "image/png")
+    with pytest.raises(UnsupportedType, match="'image/gif'"):
+        load(tmp_path / "file", "image/gif")
 
 
-@pytest.mark.parametrize("media_type", sorted(LOADERS))
+@pytest.mark.parametrize("media_type", sorted({*LOADERS, *RECOGNISING}))
 def test_a_file_that_is_not_there_is_no_damaged_file(tmp_path: Path, media_type: str) -> None:
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "file", media_type)
+
+
+def test_more_text_than_allowed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("Kerzenfels " * 10)
+    assert load(path, PLAIN, ReadOptions(max_chars=110)).text
+    with pytest.raises(UnreadableDocument, match=r"more than 109 characters.*INGEST__LOAD_MAX_CHARS"):
+        load(path, PLAIN, ReadOptions(max_chars=109))
 
 
 @pytest.mark.parametrize("cut", [slice(100, None), slice(0, -30), slice(2000, 9000)])

@@ -1,0 +1,106 @@
+"""XLSX: each sheet is a section, its rows stand below their header; a blank row ends a table."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.domain import LoadedDocument
+from core.errors import UnreadableDocument
+from ingest.draft import Draft
+from ingest.formats.archive import AGAIN, check_archive
+from ingest.formats.table import trimmed, write_table
+
+MOST_CELLS = 5_000_000
+"""Filled cells of one workbook."""
+
+
+def load_xlsx(path: Path) -> LoadedDocument:
+    """Read a workbook: the values that its formulas had when it was saved.
+
+    Raises:
+        UnreadableDocument: it is damaged, a zip bomb, too large or holds no text.
+    """
+    check_archive(path, "an XLSX")
+    from openpyxl.reader.excel import load_workbook
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about styles and extensions, which are nothing to a reader
+        try:
+            book: Any = load_workbook(  # type: ignore[no-untyped-call]
+                path, read_only=True, data_only=True, keep_links=False
+            )
+        except Exception as error:  # a damaged file makes the library raise anything
+            raise UnreadableDocument(f"The XLSX is damaged. {AGAIN}") from error
+        draft, budget, skipped = Draft(), _Budget(), []
+        for sheet in book.worksheets:
+            try:
+                _write_sheet(draft, sheet, budget)
+            except (KeyError, ValueError, TypeError, SyntaxError):
+                skipped.append(repr(sheet.title))
+        book.close()
+    notes = [f"Sheets that are damaged were left out, whole or in part: {', '.join(skipped)}."] if skipped else []
+    return draft.finish(notes)
+
+
+class _Budget:
+    """Counts the filled cells of a workbook."""
+
+    def __init__(self) -> None:
+        self._left = MOST_CELLS
+
+    def spend(self, cells: int) -> None:
+        self._left -= cells
+        if self._left < 0:
+            raise UnreadableDocument(f"The workbook has more than {MOST_CELLS} cells. Split it into smaller files.")
+
+
+def _write_sheet(draft: Draft, sheet: Any, budget: _Budget) -> None:
+    # What a sheet says of its size is often a million rows; without it only the rows that are there are read.
+    sheet.reset_dimensions()
+    tables = _tables(sheet.iter_rows(values_only=True), budget)
+    first = next(tables, None)
+    if first is None:
+        return
+    draft.add(sheet.title, level=1)
+    write_table(draft, first)
+    for table in tables:
+        write_table(draft, table)
+
+
+def _tables(rows: Iterator[tuple[Any, ...]], budget: _Budget) -> Iterator[list[list[str]]]:
+    """The stretches of rows between blank ones; a column that is blank in all of a stretch is none of it."""
+    table: list[list[str]] = []
+    for values in rows:
+        cells = trimmed([_shown(value) for value in values])
+        budget.spend(len(cells))
+        if cells:
+            table.append(cells)
+        elif table:
+            yield _without_margin(table)
+            table = []
+    if table:
+        yield _without_margin(table)
+
+
+def _without_margin(table: list[list[str]]) -> list[list[str]]:
+    margin = min(next(n for n, cell in enumerate(cells) if cell) for cells in table)
+    return [cells[margin:] for cells in table]
+
+
+def _shown(value: object) -> str:
+    """A value as a reader sees it, or nearly."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    if isinstance(value, dt.datetime):
+        return (value.date() if value.time() == dt.time() else value).isoformat(*_separator(value))
+    return str(value)
+
+
+def _separator(value: dt.datetime) -> tuple[str, ...]:
+    return () if value.time() == dt.time() else (" ",)
