@@ -158,7 +158,7 @@ class SearchResponse(BaseModel):
     """The hits, best first, and the milliseconds that each stage took."""
 
     hits: list[HitOut]
-    timings: dict[str, float] = Field(description="milliseconds: embed, index, fetch, total")
+    timings: dict[str, float] = Field(description="milliseconds: embed, index, fuse, fetch, total")
 
 
 class CitationOut(BaseModel):

@@ -27,6 +27,7 @@ SPREAD = 0.8
 """How far a vector lies from its cluster's centre, which has length 1: neighbours have a cosine of about 0.6."""
 CHUNKS_OF_DOCUMENT = 50
 WRITE = 1000
+PART = 10_000
 SYLLABLES = "ba de fi go hu ka le mi no pu ra se ti vo zu chan dor fel gris mon par quil stra tem ver".split()
 FUNCTION_WORDS = (
     "the of and to in a is that it for was on are as with be by at this from or an have not but which they his were "
@@ -62,18 +63,31 @@ class Place(NamedTuple):
 def make_corpus(chunks: int, questions: int) -> Corpus:
     """Words follow Zipf's law, vectors lie in clusters."""
     generator = np.random.default_rng(SEED)
-    words = np.array(FUNCTION_WORDS + made_up_words(WORDS - len(FUNCTION_WORDS)))
-    cumulated = np.cumsum(1 / (np.arange(WORDS) + 2.7))
-    lengths = generator.integers(*WORDS_OF_CHUNK, chunks)
-    drawn = words[np.searchsorted(cumulated, generator.random(lengths.sum()) * cumulated[-1])]
-    texts = [" ".join(part) for part in np.split(drawn, np.cumsum(lengths)[:-1])]
+    texts = make_texts(generator, chunks)
     centres = unit(generator.standard_normal((CLUSTERS, DIMENSION)))
     vectors = near(generator, centres[generator.integers(CLUSTERS, size=chunks)])
     wanted = generator.integers(chunks, size=questions)
     asked = near(generator, vectors[wanted])
-    contents = [[word for word in texts[row].split() if word not in FUNCTION_WORDS] for row in wanted]
-    phrases = [" ".join(["what is the", *generator.choice(content, WORDS_OF_QUESTION)]) for content in contents]
+    phrases = [make_phrase(generator, texts[row]) for row in wanted]
     return Corpus(texts, vectors, list(zip(phrases, asked, strict=True)))
+
+
+def make_texts(generator: np.random.Generator, count: int) -> list[str]:
+    """Texts whose words follow Zipf's law; made in parts, because the words of all would take much memory."""
+    words = np.array(FUNCTION_WORDS + made_up_words(WORDS - len(FUNCTION_WORDS)), dtype=object)
+    cumulated = np.cumsum(1 / (np.arange(WORDS) + 2.7))
+    texts: list[str] = []
+    for start in range(0, count, PART):
+        lengths = generator.integers(*WORDS_OF_CHUNK, min(PART, count - start))
+        drawn = words[np.searchsorted(cumulated, generator.random(lengths.sum()) * cumulated[-1])]
+        texts += [" ".join(part) for part in np.split(drawn, np.cumsum(lengths)[:-1])]
+    return texts
+
+
+def make_phrase(generator: np.random.Generator, text: str) -> str:
+    """A question in words of the text."""
+    content = [word for word in text.split() if word not in FUNCTION_WORDS]
+    return " ".join(["what is the", *generator.choice(content, WORDS_OF_QUESTION)])
 
 
 def made_up_words(count: int) -> list[str]:
@@ -97,10 +111,15 @@ async def store(pool: Pool, index: VectorIndex, corpus: Corpus, count: int) -> T
     """Store the first ``count`` chunks for a tenant of their own."""
     owner = await make_owner(pool)
     documents = [DocumentId(uuid.uuid4()) for _ in range(-(-count // CHUNKS_OF_DOCUMENT))]
-    places = [Place(ChunkId(uuid.uuid4()), documents[row // CHUNKS_OF_DOCUMENT], row) for row in range(count)]
+    places = [Place(chunk_id(owner.tenant, row), documents[row // CHUNKS_OF_DOCUMENT], row) for row in range(count)]
     await store_rows(pool, corpus, owner, documents, places)
     await store_points(index, corpus, owner, places)
     return owner.tenant
+
+
+def chunk_id(tenant: TenantId, row: int) -> ChunkId:
+    """The id of a tenant's chunk of that row of the corpus."""
+    return ChunkId(uuid.uuid5(tenant, str(row)))
 
 
 async def make_owner(pool: Pool) -> Owner:

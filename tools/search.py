@@ -23,7 +23,7 @@ SPARE = 20
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The hits, best first, and the milliseconds of each stage: embed, index, fetch, total."""
+    """The hits, best first, and the milliseconds of each stage: embed, index, fuse, fetch, total."""
 
     hits: Sequence[Hit]
     timings: Mapping[str, float]
@@ -57,12 +57,13 @@ class Search:
         ranking = await self._index.query(query, scope=scope)
         moments.append(time.perf_counter())
         matches = fuse(ranking)
+        moments.append(time.perf_counter())
         hits = await self._fetch(matches[:limit], scope)
         if len(hits) < min(limit, len(matches)):
             hits += await self._fetch(matches[limit : limit + SPARE], scope)
         moments.append(time.perf_counter())
         spans = [round((end - start) * 1000, 2) for start, end in itertools.pairwise(moments)]
-        timings = dict(zip(("embed", "index", "fetch"), spans, strict=True)) | {"total": round(sum(spans), 2)}
+        timings = dict(zip(("embed", "index", "fuse", "fetch"), spans, strict=True)) | {"total": round(sum(spans), 2)}
         return SearchResult(hits[:limit], timings)
 
     async def _fetch(self, matches: Sequence[tuple[ChunkId, Scores]], scope: Scope) -> list[Hit]:

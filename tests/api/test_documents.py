@@ -202,7 +202,7 @@ async def test_search_shows_every_score_and_the_time_of_each_stage(tenant: Tenan
     assert "1821" in answer["hits"][0]["chunk"]["text"]
     assert answer["hits"][0]["scores"]["dense"] > 0.4
     assert answer["hits"][0]["scores"]["lexical"] > 0
-    assert set(answer["timings"]) == {"embed", "index", "fetch", "total"}
+    assert set(answer["timings"]) == {"embed", "index", "fuse", "fetch", "total"}
     dense = (await tenant.http.post("/search", json={**body, "mode": "dense"})).json()["hits"]
     assert {hit["scores"]["lexical"] for hit in dense} == {None}
 
