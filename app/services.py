@@ -74,14 +74,14 @@ def create_saver(pool: Pool) -> AsyncPostgresSaver:
 async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[VectorIndex]:
     """The index of the running embedder: Qdrant at QDRANT__URL, or Qdrant Edge in this process."""
     if settings.qdrant.url is not None:
-        from core.qdrant import open_qdrant_index
+        from core.engines.qdrant import open_qdrant_index
 
         async with open_qdrant_index(
             settings.qdrant, embedder=embedder.name, revision=embedder.revision, dimension=embedder.dimension
         ) as index:
             yield index
         return
-    from core.edge.index import open_edge_index
+    from core.engines.edge.index import open_edge_index
 
     # Vectors of two models never meet: each has a folder of its own.
     model = re.sub(r"[^A-Za-z0-9.]+", "-", f"{embedder.name}-{embedder.revision}").strip("-").lower()

@@ -37,7 +37,7 @@ from benchmarks.report import Report, circumstances, parser, percentile, publish
 from benchmarks.search import StoredVectors
 from core.database import open_pool
 from core.domain import Scope, TenantId
-from core.edge.index import open_edge_index
+from core.engines.edge.index import open_edge_index
 from core.index import IndexQuery, VectorIndex
 from core.settings import DatabaseSettings, EmbeddingSettings
 from models.embedder import open_embedder

@@ -31,8 +31,8 @@ from benchmarks.corpus import DIMENSION, Corpus, make_corpus, store
 from benchmarks.report import Report, circumstances, median, parser, percentile, publish, temporary_folder
 from core.database import open_pool
 from core.domain import Scope
-from core.edge.index import EdgeIndex, open_edge_index
-from core.edge.request import requests
+from core.engines.edge.index import EdgeIndex, open_edge_index
+from core.engines.edge.request import requests
 from core.index import IndexQuery
 from core.settings import DatabaseSettings
 from models.lexical import LexicalEncoder

@@ -1,6 +1,6 @@
 """The vector index's interface: points in, ranked matches out, never across a scope.
 
-``EdgeIndex`` (``core.edge.index``) runs Qdrant in this process, ``QdrantIndex`` (``core.qdrant``) talks to a server.
+``EdgeIndex`` (``core.engines.edge.index``) runs Qdrant in this process, ``QdrantIndex`` (``core.engines.qdrant``) talks to a server.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from core.domain import Chunk, ChunkId, CollectionId, DocumentId, Scope, TenantId
-from core.edge.index import open_edge_index
+from core.engines.edge.index import open_edge_index
 from core.index import IndexQuery, Point, Ranking, VectorIndex
 from core.settings import Settings
 from evals.beir import Dataset, Passage

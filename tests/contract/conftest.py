@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from core.edge.index import open_edge_index
+from core.engines.edge.index import open_edge_index
+from core.engines.qdrant import prepare_index
 from core.index import VectorIndex
-from core.qdrant import prepare_index
 
 DIMENSION = 16
 

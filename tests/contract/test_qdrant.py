@@ -13,9 +13,9 @@ from pydantic_core import Url
 from qdrant_client import AsyncQdrantClient
 
 from core.domain import Scope, TenantId
+from core.engines.qdrant import ALIAS, QdrantIndex, open_qdrant_index, physical_name, prepare_index
 from core.errors import InvalidInput, Unavailable
 from core.index import IndexQuery
-from core.qdrant import ALIAS, QdrantIndex, open_qdrant_index, physical_name, prepare_index
 from core.settings import QdrantSettings
 
 SCOPE = Scope(tenant=TenantId(uuid.UUID(int=1)))

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
-from core.edge import index as edge
-from core.edge.index import EdgeIndex, open_edge_index
-from core.edge.shard import CURRENT
+from core.engines.edge import index as edge
+from core.engines.edge.index import EdgeIndex, open_edge_index
+from core.engines.edge.shard import CURRENT
 from core.errors import InvalidInput, Unavailable
 from core.index import IndexQuery, Point, SparseVector
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import qdrant_edge as engine
 
-from core.edge.shard import config
+from core.engines.edge.shard import config
 from core.errors import Unavailable
 
 
@@ -21,10 +21,10 @@ async def optimise_in_child(shard: Path, dimension: int) -> None:
     Raises:
         Unavailable: with what the child said last, when it failed.
     """
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "core.edge.optimiser", str(shard), str(dimension), str(os.getpid())),
+        *(sys.executable, "-m", "core.engines.edge.optimiser", str(shard), str(dimension), str(os.getpid())),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

@@ -24,9 +24,19 @@ import qdrant_edge as engine
 from numpy.typing import NDArray
 
 from core.domain import ChunkId, DocumentId, Scope, TenantId
-from core.edge.optimiser import optimise_in_child
-from core.edge.request import PAGE, chosen, dense_vectors, key_of, matches, requests, upsertion, vectors_request, within
-from core.edge.shard import (
+from core.engines.edge.optimiser import optimise_in_child
+from core.engines.edge.request import (
+    PAGE,
+    chosen,
+    dense_vectors,
+    key_of,
+    matches,
+    requests,
+    upsertion,
+    vectors_request,
+    within,
+)
+from core.engines.edge.shard import (
     UNFINISHED,
     Shard,
     copy_file,

@@ -1,0 +1,1 @@
+"""The engines that hold the vector index: Qdrant in this process or on a server, Chroma with PostgreSQL."""
