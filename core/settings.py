@@ -129,6 +129,29 @@ class IngestSettings(Section):
     )
 
 
+class SourceSettings(Section):
+    """Where documents are taken from, besides uploads."""
+
+    allowed_hosts: str | None = Field(
+        None,
+        description="Hosts of an intranet that may be fetched from: names, *.names, addresses and networks such as "
+        "10.1.0.0/16, with commas between them; empty: only the public internet.",
+    )
+    folders: str | None = Field(
+        None,
+        description="Folders of the server that administrators may take documents from, with commas between them; "
+        "{tenant} stands for the tenant's id; empty: none.",
+    )
+    prefixes: str | None = Field(
+        None,
+        description="fsspec addresses such as s3://bucket/docs that administrators may take documents from, with commas "
+        "between them; {tenant} stands for the tenant's id; empty: none.",
+    )
+    max_mb: int = Field(100, ge=1, description="Largest file that is taken from a source, in MiB.")
+    max_items: int = Field(50_000, ge=1, description="Most files that one source may offer.")
+    timeout_s: float = Field(120.0, gt=0, description="Longest time that fetching one file may take.")
+
+
 class RetrievalSettings(Section):
     """The read path."""
 
@@ -163,6 +186,7 @@ class Settings(BaseSettings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     blobs: BlobSettings = BlobSettings()
     ingest: IngestSettings = IngestSettings()
+    sources: SourceSettings = SourceSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     log: LogSettings = LogSettings()
 
