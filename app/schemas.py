@@ -8,9 +8,18 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from core.domain import FieldKind
 from ingest.chunking.spec import ChunkerSpec
 
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$")]
+FieldName = Annotated[str, StringConstraints(pattern=r"^[^\x00$][^\x00]{0,62}$")]
+MetadataSchema = dict[FieldName, FieldKind]
+SCHEMA_FIELD = Field(
+    None,
+    max_length=100,
+    description="the metadata fields that documents may have and their kinds; null: any metadata",
+    examples=[{"author": "string", "year": "number", "published": "date", "topics": "tags"}],
+)
 Status = Literal["queued", "loading", "chunking", "embedding", "indexed", "failed", "deleting"]
 PartStatus = Literal["ready", "starting", "failed"]
 
@@ -104,6 +113,15 @@ class CollectionIn(BaseModel):
 
     name: CollectionName
     chunker: ChunkerSpec | None = Field(None, description="how documents are cut; null: as the settings say")
+    metadata_schema: MetadataSchema | None = SCHEMA_FIELD
+
+
+class CollectionPatch(BaseModel):
+    """A change of a collection; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metadata_schema: MetadataSchema | None = SCHEMA_FIELD
 
 
 class CollectionOut(BaseModel):
@@ -115,6 +133,7 @@ class CollectionOut(BaseModel):
     dimension: int
     chunker: ChunkerSpec
     chunker_stamp: str = Field(description="changes whenever equal text may give other chunks")
+    metadata_schema: MetadataSchema | None
     documents: int
     created_at: datetime
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,9 +10,10 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from core.database import Pool
-from core.domain import CollectionId, TenantId
-from core.errors import Conflict, NotFound
+from core.domain import CollectionId, FieldKind, Schema, Scope, TenantId
+from core.errors import Conflict, InvalidInput, NotFound
 from ingest.chunking.spec import ChunkerSpec, check_spec, read_spec
+from ingest.metadata import check_metadata
 from models.embedder import Embedder
 
 DEFAULT = "default"
@@ -29,6 +30,7 @@ class Collection:
     dimension: int
     chunker: ChunkerSpec
     chunker_stamp: str
+    metadata_schema: Schema | None
     documents: int
     created_at: datetime
 
@@ -54,8 +56,12 @@ class Collections:
         self._embedder = embedder
         self._chunker = chunker
 
-    async def create(self, tenant: TenantId, name: str, chunker: ChunkerSpec | None = None) -> Collection:
+    async def create(
+        self, tenant: TenantId, name: str, chunker: ChunkerSpec | None = None, schema: Schema | None = None
+    ) -> Collection:
         """Create a collection for the running embedder; without a ``chunker`` it is cut as the settings say.
+
+        With a ``schema`` it takes documents whose metadata fits it, without one every metadata.
 
         Raises:
             Conflict: the name is taken.
@@ -63,7 +69,7 @@ class Collections:
         """
         if chunker is not None:
             check_spec(chunker, self._embedder)
-        if not await self._insert(tenant, name, chunker):
+        if not await self._insert(tenant, name, chunker, schema):
             raise Conflict(f"A collection named {name!r} exists already.")
         return await self.get(tenant, name)
 
@@ -110,7 +116,52 @@ class Collections:
         Raises:
             NotFound: one of them does not exist.
         """
-        return frozenset([(await self.get(tenant, name)).id for name in names])
+        wanted = set(names)
+        if DEFAULT in wanted:
+            await self._insert(tenant, DEFAULT)
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT id, name FROM collections WHERE tenant_id = %s AND name = ANY(%s)", (tenant, list(wanted))
+            )
+            found = {row["name"]: CollectionId(row["id"]) for row in await cursor.fetchall()}
+        if missing := sorted(wanted - found.keys()):
+            raise NotFound(f"There is no collection {missing[0]!r}. Create it with POST /collections.")
+        return frozenset(found.values())
+
+    async def schemas(self, scope: Scope) -> list[tuple[str, Schema | None]]:
+        """The name and the metadata schema of each collection in the scope, by name."""
+        collections = None if scope.collections is None else list(scope.collections)
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT name, metadata_schema FROM collections WHERE tenant_id = %s "
+                "AND (%s::uuid[] IS NULL OR id = ANY(%s)) ORDER BY name",
+                (scope.tenant, collections, collections),
+            )
+            return [(row["name"], _schema(row["metadata_schema"])) for row in await cursor.fetchall()]
+
+    async def set_schema(self, tenant: TenantId, name: str, schema: Schema | None) -> Collection:
+        """Change what the collection says of its documents' metadata.
+
+        Raises:
+            NotFound: there is none of that name.
+            Conflict: a document that it holds does not fit.
+        """
+        collection = await self.get(tenant, name)
+        async with self._pool.connection() as connection, connection.transaction():
+            # Documents that are accepted meanwhile wait: a new one locks its collection's row.
+            await connection.execute("SELECT FROM collections WHERE id = %s FOR UPDATE", (collection.id,))
+            async with connection.cursor("metadata") as cursor:
+                await cursor.execute(
+                    "SELECT name, metadata FROM documents WHERE collection_id = %s AND status <> 'deleting' "
+                    "AND metadata <> '{}'",
+                    (collection.id,),
+                )
+                async for row in cursor:
+                    _check_fits(row, schema, name)
+            await connection.execute(
+                "UPDATE collections SET metadata_schema = %s WHERE id = %s", (_stored(schema), collection.id)
+            )
+        return await self.get(tenant, name)
 
     async def delete(self, tenant: TenantId, name: str) -> None:
         """Delete an empty collection.
@@ -129,12 +180,15 @@ class Collections:
         if cursor.rowcount == 0:
             raise Conflict(f"Collection {name!r} still holds documents. Delete them first, then the collection.")
 
-    async def _insert(self, tenant: TenantId, name: str, chunker: ChunkerSpec | None = None) -> bool:
+    async def _insert(
+        self, tenant: TenantId, name: str, chunker: ChunkerSpec | None = None, schema: Schema | None = None
+    ) -> bool:
         spec = chunker or self._chunker
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
                 "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker, "
-                "chunker_options) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (tenant_id, name) DO NOTHING",
+                "chunker_options, metadata_schema) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
+                "ON CONFLICT (tenant_id, name) DO NOTHING",
                 (
                     tenant,
                     name,
@@ -143,9 +197,25 @@ class Collections:
                     self._embedder.dimension,
                     spec.stamp,
                     Jsonb(spec.model_dump(mode="json")),
+                    _stored(schema),
                 ),
             )
         return cursor.rowcount == 1
+
+
+def _check_fits(row: DictRow, schema: Schema | None, collection: str) -> None:
+    try:
+        check_metadata(row["metadata"], schema, collection)
+    except InvalidInput as error:
+        raise Conflict(f"The document {row['name']!r} does not fit the new schema: {error}") from error
+
+
+def _stored(schema: Schema | None) -> Jsonb | None:
+    return None if schema is None else Jsonb(dict(schema))
+
+
+def _schema(stored: Mapping[str, str] | None) -> Schema | None:
+    return None if stored is None else {field: FieldKind(kind) for field, kind in stored.items()}
 
 
 def _collection(row: DictRow) -> Collection:
@@ -157,6 +227,7 @@ def _collection(row: DictRow) -> Collection:
         dimension=row["dimension"],
         chunker=read_spec(row["chunker_options"]),
         chunker_stamp=row["chunker"],
+        metadata_schema=_schema(row["metadata_schema"]),
         documents=row["documents"],
         created_at=row["created_at"],
     )

@@ -1,11 +1,11 @@
-"""Collections: list, create, delete."""
+"""Collections: list, create, change, delete."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
 from app.auth import Caller, Using, Writer
-from app.schemas import CollectionIn, CollectionList, CollectionName, CollectionOut
+from app.schemas import CollectionIn, CollectionList, CollectionName, CollectionOut, CollectionPatch
 from ingest.collection import DEFAULT, Collection
 
 router = APIRouter(tags=["collections"])
@@ -22,7 +22,18 @@ async def list_collections(principal: Caller, services: Using) -> CollectionList
 @router.post("/collections", status_code=201)
 async def create_collection(body: CollectionIn, principal: Writer, services: Using) -> CollectionOut:
     """Make a collection for the running embedder."""
-    return wire(await services.collections.create(principal.tenant, body.name, body.chunker))
+    collection = await services.collections.create(principal.tenant, body.name, body.chunker, body.metadata_schema)
+    return wire(collection)
+
+
+@router.patch("/collections/{name}")
+async def change_collection(
+    name: CollectionName, body: CollectionPatch, principal: Writer, services: Using
+) -> CollectionOut:
+    """Change a collection's metadata schema; refused when a document that it holds does not fit."""
+    if "metadata_schema" not in body.model_fields_set:
+        return wire(await services.collections.get(principal.tenant, name))
+    return wire(await services.collections.set_schema(principal.tenant, name, body.metadata_schema))
 
 
 @router.delete("/collections/{name}", status_code=204)

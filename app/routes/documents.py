@@ -35,6 +35,7 @@ from core.errors import InvalidInput
 from ingest.collection import DEFAULT, Collection
 from ingest.document import Upload, blob_key
 from ingest.media import HEAD_BYTES, clean_name, detect
+from ingest.metadata import check_metadata
 
 router = APIRouter(tags=["documents"])
 
@@ -80,6 +81,7 @@ async def upload(request: Request, response: Response, principal: Writer, servic
         collection = await services.collections.get(principal.tenant, str(form.get("collection") or DEFAULT))
         collection.check(services.embedder)
         metadata = parse_metadata(form.get("metadata"))
+        check_metadata(metadata, collection.metadata_schema, collection.name)
         uploads = [(await describe(file, metadata), file.file) for file in files]
         accepted = [await take(services, principal, collection, upload, body) for upload, body in uploads]
     if all(document.unchanged for document in accepted):
