@@ -215,13 +215,36 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """What is read of a hit: ``text == document_text[start:end]``, in which ``chunks`` lie, in their order."""
+
+    text: str
+    start: int
+    end: int
+    chunks: Sequence[Chunk]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A chunk that was found, with the document that it comes from."""
+    """A chunk that was found, with the document that it comes from; ``passage`` when more than the chunk is read."""
 
     chunk: Chunk
     document_name: str
     collection: CollectionId
     scores: Scores
+    passage: Passage | None = None
+
+    @property
+    def chunks(self) -> Sequence[Chunk]:
+        """The chunks that are read: quotes are looked for in these."""
+        return self.passage.chunks if self.passage else (self.chunk,)
+
+    @property
+    def read_text(self) -> str:
+        """What a model reads: the passage below its headings."""
+        if self.passage is None:
+            return self.chunk.embedded_text
+        return embedded_text(self.chunk.section, self.chunk.context, self.passage.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,32 +1,91 @@
-"""Search over the documents that a scope may read: hybrid, dense or lexical."""
+"""Search over the documents that a scope may read: ranked by the index, filtered, made distinct and widened."""
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Literal
 
-from core.database import Pool, chunk_of
+from core.database import Pool
 from core.domain import ChunkId, Hit, Scope, Scores
-from core.index import IndexQuery, VectorIndex
+from core.index import IndexQuery, Ranking, VectorIndex
 from models.embedder import Embedder
 from models.lexical import LexicalEncoder
+from tools.diversity import distinct, diversified
+from tools.expansion import Expand, spread
+from tools.filter import Filter
 from tools.fusion import fuse
+from tools.passages import Passages
 
 Mode = Literal["hybrid", "dense", "lexical"]
 
 SPARE = 20
-"""Matches looked up beyond the limit when some of the best belong to documents that are not to be seen now."""
+"""Matches looked up beyond the limit when some of the best are not to be seen, or say what others say already."""
+MMR_POOL = 30
+"""The least hits that are chosen from for diversity."""
+MOST_DOCUMENTS = 10_000
+"""Documents that the index is held to by their ids; where more pass a filter, what it finds is sifted."""
+DEEPER = 4
+"""How many times deeper the index is asked each time that sifting leaves too little."""
+EXPAND_TOKENS = 480
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How to search; what is left as it is costs nothing.
+
+    ``filter`` was checked (`tools.filter.check_filter`). ``distinct`` leaves out what a better hit says already.
+    ``diversity`` is the lambda of maximal marginal relevance, 0 to 1. ``expand`` widens each hit to at most
+    ``expand_tokens`` tokens.
+    """
+
+    mode: Mode = "hybrid"
+    filter: Filter | None = None
+    distinct: bool = False
+    diversity: float | None = None
+    expand: Expand = "none"
+    expand_tokens: int = EXPAND_TOKENS
+
+
+PLAIN = SearchOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The hits, best first, and the milliseconds of each stage: embed, index, fuse, fetch, total."""
+    """The hits, best first, and the milliseconds of each stage that ran.
+
+    Stages: filter, embed, index, fuse, fetch, diversify, expand; and their total.
+    """
 
     hits: Sequence[Hit]
     timings: Mapping[str, float]
+
+
+class Clock:
+    """Adds up the milliseconds of stages."""
+
+    def __init__(self) -> None:
+        self._spans: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count the block into the stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spans[stage] = self._spans.get(stage, 0.0) + (time.perf_counter() - start) * 1000
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Each stage, rounded, and the total."""
+        return {stage: round(span, 2) for stage, span in self._spans.items()} | {
+            "total": round(sum(self._spans.values()), 2)
+        }
 
 
 class Search:
@@ -35,57 +94,109 @@ class Search:
     def __init__(
         self, pool: Pool, index: VectorIndex, embedder: Embedder, lexical: LexicalEncoder, *, candidates: int
     ) -> None:
-        self._pool = pool
+        self._passages = Passages(pool)
         self._index = index
         self._embedder = embedder
         self._lexical = lexical
         self._candidates = candidates
 
-    async def __call__(self, text: str, *, scope: Scope, limit: int, mode: Mode = "hybrid") -> SearchResult:
+    async def __call__(self, text: str, *, scope: Scope, limit: int, options: SearchOptions = PLAIN) -> SearchResult:
         """The ``limit`` best chunks within the scope.
 
         Raises:
             Unavailable: the index does not answer.
         """
-        moments = [time.perf_counter()]
-        query = IndexQuery(
-            dense=None if mode == "lexical" else await self._embedder.embed_query(text),
-            lexical=None if mode == "dense" else self._lexical.encode_query(text),
-            limit=max(self._candidates, limit),
-        )
-        moments.append(time.perf_counter())
-        ranking = await self._index.query(query, scope=scope)
-        moments.append(time.perf_counter())
-        matches = fuse(ranking)
-        moments.append(time.perf_counter())
-        hits = await self._fetch(matches[:limit], scope)
-        if len(hits) < min(limit, len(matches)):
-            hits += await self._fetch(matches[limit : limit + SPARE], scope)
-        moments.append(time.perf_counter())
-        spans = [round((end - start) * 1000, 2) for start, end in itertools.pairwise(moments)]
-        timings = dict(zip(("embed", "index", "fuse", "fetch"), spans, strict=True)) | {"total": round(sum(spans), 2)}
-        return SearchResult(hits[:limit], timings)
+        clock = Clock()
+        with clock("embed"):
+            query = IndexQuery(
+                dense=None if options.mode == "lexical" else await self._embedder.embed_query(text),
+                lexical=None if options.mode == "dense" else self._lexical.encode_query(text),
+                limit=max(self._candidates, limit),
+            )
+        ranking = await self._rank(query, scope, options.filter, clock)
+        with clock("fuse"):
+            matches = fuse(ranking)
+        hits = await self._choose(matches, scope, limit, options, clock)
+        return SearchResult(hits, clock.timings)
 
-    async def _fetch(self, matches: Sequence[tuple[ChunkId, Scores]], scope: Scope) -> list[Hit]:
-        if not matches:
-            return []
-        collections = None if scope.collections is None else list(scope.collections)
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT ch.*, d.name AS document_name, d.collection_id FROM chunks ch "
-                "JOIN documents d ON d.id = ch.document_id "
-                "WHERE ch.id = ANY(%s) AND d.tenant_id = %s AND d.status = 'indexed' "
-                "AND (%s::uuid[] IS NULL OR d.collection_id = ANY(%s))",
-                ([chunk for chunk, _ in matches], scope.tenant, collections, collections),
-            )
-            rows = {row["id"]: row for row in await cursor.fetchall()}
-        return [
-            Hit(
-                chunk=chunk_of(rows[chunk]),
-                document_name=rows[chunk]["document_name"],
-                collection=rows[chunk]["collection_id"],
-                scores=scores,
-            )
-            for chunk, scores in matches
-            if chunk in rows
-        ]
+    async def _rank(self, query: IndexQuery, scope: Scope, wanted: Filter | None, clock: Clock) -> Ranking:
+        if wanted is None:
+            with clock("index"):
+                return await self._index.query(query, scope=scope)
+        with clock("filter"):
+            documents = await self._passages.documents(wanted, scope, most=MOST_DOCUMENTS)
+        if documents is None:
+            return await self._sift(query, scope, wanted, clock)
+        with clock("index"):
+            return await self._index.query(replace(query, documents=documents), scope=scope)
+
+    async def _sift(self, query: IndexQuery, scope: Scope, wanted: Filter, clock: Clock) -> Ranking:
+        """The lists as the index would give them for the filter's documents: deeper ones without the others."""
+        depth = query.limit
+        while True:
+            depth *= DEEPER
+            with clock("index"):
+                ranking = await self._index.query(replace(query, limit=depth), scope=scope)
+            with clock("filter"):
+                found = {match.id for match in (*ranking.dense, *ranking.lexical)}
+                passing = await self._passages.passing(found, wanted, scope)
+            sides = (ranking.dense, ranking.lexical)
+            kept = [[match for match in side if match.id in passing][: query.limit] for side in sides]
+            if all(len(some) == query.limit or len(side) < depth for some, side in zip(kept, sides, strict=True)):
+                return Ranking(dense=kept[0], lexical=kept[1])
+
+    async def _choose(
+        self,
+        matches: Sequence[tuple[ChunkId, Scores]],
+        scope: Scope,
+        limit: int,
+        options: SearchOptions,
+        clock: Clock,
+    ) -> list[Hit]:
+        """The best hits, with more looked up as long as too many are left out."""
+        wanted = wanted_hits(limit, options)
+        hits: list[Hit] = []
+        place = 0
+        while True:
+            with clock("fetch"):
+                while len(hits) < wanted and place < len(matches):
+                    step = SPARE if place else wanted
+                    hits += await self._passages.hits(matches[place : place + step], scope)
+                    place += step
+            chosen = await self._select(hits, scope, limit, options, clock)
+            if len(chosen) >= limit or place >= len(matches):
+                return chosen[:limit]
+            wanted = len(hits) + SPARE
+
+    async def _select(
+        self, hits: Sequence[Hit], scope: Scope, limit: int, options: SearchOptions, clock: Clock
+    ) -> list[Hit]:
+        chosen = list(hits)
+        room = limit if options.expand == "none" else limit + SPARE
+        if options.diversity is not None:
+            with clock("diversify"):
+                chosen = list(distinct(chosen)) if options.distinct else chosen
+                vectors = await self._index.vectors([hit.chunk.id for hit in chosen], scope=scope)
+                chosen = diversified(chosen, vectors, weight=options.diversity, limit=room)
+        elif options.distinct:
+            with clock("diversify"):
+                chosen = list(islice(distinct(chosen), room))
+        if options.expand != "none":
+            with clock("expand"):
+                plan = partial(
+                    spread,
+                    chosen,
+                    expand=options.expand,
+                    budget=options.expand_tokens,
+                    count=self._embedder.count_tokens,
+                    limit=limit,
+                )
+                chosen = await self._passages.widened(chosen, plan)
+        return chosen
+
+
+def wanted_hits(limit: int, options: SearchOptions) -> int:
+    """How many hits are looked up at first, so that after the stages that leave some out there are enough."""
+    if options.diversity is not None:
+        return max(MMR_POOL, limit + SPARE)
+    return limit if not options.distinct and options.expand == "none" else limit + SPARE

@@ -9,6 +9,7 @@ from app.limits import check_text
 from app.routes.documents import wire_chunk
 from app.schemas import HitOut, ScoresOut, SearchRequest, SearchResponse
 from core.domain import Scope
+from tools.search import SearchOptions
 
 router = APIRouter(tags=["search"])
 
@@ -21,7 +22,8 @@ async def search(body: SearchRequest, principal: Caller, services: Using) -> Sea
     if body.collections is not None:
         collections = await services.collections.ids(principal.tenant, body.collections)
     scope = Scope(tenant=principal.tenant, collections=collections)
-    result = await services.search(query, scope=scope, limit=body.limit, mode=body.mode)
+    options = SearchOptions(mode=body.mode)
+    result = await services.search(query, scope=scope, limit=body.limit, options=options)
     hits = [
         HitOut(
             document_id=hit.chunk.document,
