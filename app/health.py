@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from app.schemas import Health, PartHealth, PartStatus
 from app.services import Services
 from core.domain import Scope, TenantId
 from core.errors import PlatformError
+from ingest.upkeep import measure
 
 STATUS_DIR = "RAGSTONE_STATUS_DIR"
 """Where the supervisor and the model server tell what they do; set by the supervisor."""
@@ -39,7 +41,9 @@ async def health(services: Services) -> Health:
             detail = str(entry.get("last_exit") or "")
             parts[name] = PartHealth(status=status, detail=detail, restarts=int(entry.get("restarts", 0)))
     order: tuple[PartStatus, ...] = ("failed", "starting", "ready")
-    return Health(status=min((part.status for part in parts.values()), key=order.index), parts=parts)
+    # An API without a worker of its own answers questions all the same.
+    counted = [part for name, part in parts.items() if name != "worker" or services.worker is not None]
+    return Health(status=min((part.status for part in counted), key=order.index), parts=parts)
 
 
 def read_status(name: str) -> Mapping[str, Any]:
@@ -80,10 +84,17 @@ async def embedder(services: Services) -> PartHealth:
 
 
 async def worker(services: Services) -> PartHealth:
-    """The ingestion worker runs."""
-    if services.worker.done():
+    """The ingestion worker of this process runs, or another one does; and how much work waits."""
+    if services.worker is not None and services.worker.done():
         return PartHealth(status="failed", detail="The ingestion worker has stopped. Restart the API.")
-    return PartHealth(status="ready")
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            figures = await measure(services.pool)
+    except (psycopg.Error, PoolTimeout, TimeoutError):
+        return PartHealth(status="failed", detail="PostgreSQL does not answer.")
+    if services.worker is None and not figures.workers:
+        return PartHealth(status="failed", detail="No worker is alive. Start one: `python -m ingest worker`.")
+    return PartHealth(status="ready", figures=asdict(figures))
 
 
 async def chat_model(services: Services) -> PartHealth:

@@ -22,6 +22,8 @@ SCHEMA_FIELD = Field(
 )
 Status = Literal["queued", "loading", "chunking", "embedding", "indexed", "failed", "deleting"]
 PartStatus = Literal["ready", "starting", "failed"]
+JobState = Literal["waiting", "running", "failed", "cancelled"]
+JobKind = Literal["ingest", "erase"]
 
 
 class Problem(BaseModel):
@@ -135,6 +137,7 @@ class CollectionOut(BaseModel):
     chunker_stamp: str = Field(description="changes whenever equal text may give other chunks")
     metadata_schema: MetadataSchema | None
     documents: int
+    paused_at: datetime | None = Field(description="since when ingestions into it wait")
     created_at: datetime
 
 
@@ -142,6 +145,36 @@ class CollectionList(BaseModel):
     """All collections that the key may read."""
 
     collections: list[CollectionOut]
+
+
+class JobOut(BaseModel):
+    """A job that has not succeeded, and the document that it is about; ``error`` is why its last attempt ended."""
+
+    id: int
+    kind: JobKind
+    status: JobState
+    paused: bool = Field(description="whether it waits because its collection is paused")
+    attempts: int = Field(description="attempts that have ended")
+    next_attempt_at: datetime | None = Field(description="a waiting job is not tried before")
+    document_id: UUID
+    document_name: str
+    collection: str
+    error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class JobPage(BaseModel):
+    """A page of jobs, newest first; ``next_cursor`` fetches the next one."""
+
+    jobs: list[JobOut]
+    next_cursor: str | None
+
+
+class JobsRetried(BaseModel):
+    """How many jobs are tried again."""
+
+    retried: int
 
 
 class SearchRequest(BaseModel):
@@ -210,6 +243,7 @@ class PartHealth(BaseModel):
     status: PartStatus
     detail: str = ""
     restarts: int = 0
+    figures: dict[str, float] = Field(default_factory=dict, description="of the worker: its queue, over all tenants")
 
 
 class Health(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,11 +22,12 @@ from ingest.blobs import BlobStore, open_blobs
 from ingest.chunking.spec import default_spec
 from ingest.collection import Collections
 from ingest.document import Documents
-from ingest.load import open_loader
-from ingest.options import read_options
-from ingest.pipeline import Pipeline
-from ingest.progress import Progress
-from ingest.worker import Jobs, apply_job_schema, create_job_app, run_worker
+from ingest.intake import Intake
+from ingest.jobs import JobList, Jobs
+from ingest.schema import apply_job_schema
+from ingest.tasks import create_job_app
+from ingest.worker import run_worker
+from ingest.workshop import open_index, open_work
 from models.chat import open_chat
 from models.embedder import Embedder, open_embedder
 from models.lexical import LexicalEncoder
@@ -45,8 +45,10 @@ class Services:
     blobs: BlobStore
     collections: Collections
     documents: Documents
+    intake: Intake
     jobs: Jobs
-    worker: asyncio.Task[None]
+    job_list: JobList
+    worker: asyncio.Task[None] | None
     search: Search
     agents: Agents
     threads: Threads
@@ -71,26 +73,6 @@ def create_saver(pool: Pool) -> AsyncPostgresSaver:
 
 
 @asynccontextmanager
-async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[VectorIndex]:
-    """The index of the running embedder: Qdrant at QDRANT__URL, or Qdrant Edge in this process."""
-    if settings.qdrant.url is not None:
-        from core.engines.qdrant import open_qdrant_index
-
-        async with open_qdrant_index(
-            settings.qdrant, embedder=embedder.name, revision=embedder.revision, dimension=embedder.dimension
-        ) as index:
-            yield index
-        return
-    from core.engines.edge.index import open_edge_index
-
-    # Vectors of two models never meet: each has a folder of its own.
-    model = re.sub(r"[^A-Za-z0-9.]+", "-", f"{embedder.name}-{embedder.revision}").strip("-").lower()
-    folder = settings.data_dir / "qdrant" / model
-    async with open_edge_index(folder, dimension=embedder.dimension) as edge:
-        yield edge
-
-
-@asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open what the API needs; close it in reverse order.
 
@@ -103,35 +85,21 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await prepare_database(pool)
         embedder = await stack.enter_async_context(open_embedder(settings.embedding))
         index = await stack.enter_async_context(open_index(settings, embedder))
-        loader = await stack.enter_async_context(
-            open_loader(
-                timeout_s=settings.ingest.load_timeout_s,
-                memory_mb=settings.ingest.load_memory_mb,
-                options=read_options(settings.ingest),
-            )
-        )
-        lexical = LexicalEncoder()
-        blobs = open_blobs(settings)
-        progress = Progress(pool)
         collections = Collections(pool, embedder, default_spec(settings.ingest, embedder))
-        pipeline = Pipeline(
-            progress=progress,
-            blobs=blobs,
-            loader=loader,
-            embedder=embedder,
-            lexical=lexical,
-            index=index,
-            collections=collections,
-        )
-        job_app = create_job_app(pipeline, progress)
+        work = None
+        if settings.ingest.worker:
+            work = await stack.enter_async_context(open_work(settings, pool, embedder, index, collections))
+        job_app = create_job_app(work)
         await stack.enter_async_context(job_app.open_async(pool))
-        worker = await stack.enter_async_context(run_worker(job_app, pool, concurrency=settings.ingest.concurrency))
-        search = Search(pool, index, embedder, lexical, candidates=settings.retrieval.candidates)
+        worker = None
+        if work is not None:
+            worker = await stack.enter_async_context(run_worker(job_app, pool, settings.ingest))
+        search = Search(pool, index, embedder, LexicalEncoder(), candidates=settings.retrieval.candidates)
         saver = create_saver(pool)
         chat = await stack.enter_async_context(open_chat(settings.chat))
         agents = Agents({"rag": rag_agent(search, chat, saver, settings)})
         await register(pool, agents)
-        runs = Runs(pool)
+        runs, documents, jobs, blobs = Runs(pool), Documents(pool), Jobs(job_app), open_blobs(settings)
         runner = Runner(pool, runs, agents, collections)
         await stack.enter_async_context(runner.keep())
         yield Services(
@@ -141,8 +109,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             embedder=embedder,
             blobs=blobs,
             collections=collections,
-            documents=Documents(pool),
-            jobs=Jobs(job_app),
+            documents=documents,
+            intake=Intake(pool, documents, blobs, jobs),
+            jobs=jobs,
+            job_list=JobList(pool, jobs),
             worker=worker,
             search=search,
             agents=agents,

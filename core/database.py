@@ -24,7 +24,7 @@ WAIT_S = 8.0
 """How long a request waits for a connection before it is told that the database does not answer."""
 LOCK_POLL_S = 0.1
 # Arbitrary keys of our own for PostgreSQL's advisory locks, in one place so that no two are the same.
-MIGRATION_LOCK, PREPARE_LOCK, KEY_LOCK = range(0x7261_6773, 0x7261_6776)
+MIGRATION_LOCK, PREPARE_LOCK, KEY_LOCK, KEEPER_LOCK = range(0x7261_6773, 0x7261_6777)
 
 
 @asynccontextmanager

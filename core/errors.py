@@ -12,7 +12,7 @@
     └── Unavailable     a part that is needed does not answer now
 
 A message says what happened and what to do, quotes names with ``!r`` and holds neither secrets nor document text.
-HTTP statuses belong to ``app.problems``, retries to ``ingest.worker``.
+HTTP statuses belong to ``app.problems``, retries to ``ingest.retry``.
 """
 
 from __future__ import annotations

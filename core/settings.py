@@ -111,7 +111,11 @@ class BlobSettings(Section):
 class IngestSettings(Section):
     """The write path."""
 
+    worker: bool = Field(
+        True, description="Whether the API's process works on jobs too; false where `python -m ingest worker` runs."
+    )
     concurrency: int = Field(2, ge=1, description="Documents worked on at once by one worker.")
+    alarm_s: float = Field(900.0, gt=0, description="A job that has waited for this many seconds raises an alarm.")
     chunk_tokens: int = Field(160, ge=32, description="Longest chunk, in tokens of the embedding model.")
     load_timeout_s: float = Field(300.0, gt=0, description="Longest time that reading one document may take.")
     load_memory_mb: int = Field(2048, ge=256, description="Most memory that reading one document may take, in MiB.")

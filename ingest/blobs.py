@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from core.errors import InvalidInput, NotFound, Unavailable
+from core.errors import InvalidInput, NotFound, PlatformError, Unavailable
 from core.settings import Settings
 
 PIECE = 1 << 20
@@ -33,13 +36,22 @@ class BlobStore(Protocol):
         """Remove the bytes; an unknown key is no error."""
         ...
 
+    async def keys(self, *, before: datetime) -> list[str]:
+        """The keys that were last written before a moment; also of what was not stored to its end."""
+        ...
+
 
 class FsspecBlobs:
-    """Blobs below ``root`` of an fsspec file system. All calls run in threads."""
+    """Blobs below ``root`` of an fsspec file system. All calls run in threads.
+
+    In a local folder bytes and names are written through to the disk before `put` returns; an object store does that
+    itself.
+    """
 
     def __init__(self, filesystem: Any, root: str) -> None:
         self._filesystem = filesystem
         self._root = root.rstrip("/")
+        self._local = "file" in _protocols(filesystem)
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
@@ -53,25 +65,29 @@ class FsspecBlobs:
             try:
                 with self._filesystem.open(f"{path}.part", "wb") as target:
                     shutil.copyfileobj(source, target, PIECE)
+                    if self._local:
+                        target.flush()
+                        os.fsync(target.fileno())
                 self._filesystem.mv(f"{path}.part", path)
-            except OSError:
-                if self._filesystem.exists(f"{path}.part"):
+                if self._local:
+                    _sync_folders(Path(path).parent, Path(self._root))
+            except Exception:
+                with suppress(Exception):
                     self._filesystem.rm_file(f"{path}.part")
                 raise
 
-        try:
+        with translated("stored"):
             await asyncio.to_thread(write)
-        except OSError as error:
-            raise Unavailable(
-                f"The file could not be stored ({error.strerror or type(error).__name__}). "
-                "Check the free space and the rights of BLOBS__URL, or of DATA_DIR when it is empty."
-            ) from error
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
-        """The bytes in pieces of at most 1 MiB."""
+        """The bytes in pieces."""
         source = await self._open(key)
         try:
-            while piece := await asyncio.to_thread(source.read, PIECE):
+            while True:
+                with translated("read"):
+                    piece = await asyncio.to_thread(source.read, PIECE)
+                if not piece:
+                    break
                 yield piece
         finally:
             await asyncio.to_thread(source.close)
@@ -82,7 +98,8 @@ class FsspecBlobs:
 
         def copy() -> None:
             with source, target.open("wb") as file:
-                shutil.copyfileobj(source, file, PIECE)
+                while piece := _read(source):
+                    file.write(piece)
 
         await asyncio.to_thread(copy)
 
@@ -93,13 +110,76 @@ class FsspecBlobs:
             if self._filesystem.exists(self._path(key)):
                 self._filesystem.rm_file(self._path(key))
 
-        await asyncio.to_thread(remove)
+        with translated("deleted"):
+            await asyncio.to_thread(remove)
+
+    async def keys(self, *, before: datetime) -> list[str]:
+        """The keys that were last written before a moment; also of what was not stored to its end."""
+
+        def find() -> list[str]:
+            self._filesystem.invalidate_cache()
+            found: dict[str, Any] = self._filesystem.find(self._root, detail=True)
+            root = f"{self._filesystem._strip_protocol(self._root)}/"  # noqa: SLF001 (as `find` writes the names)
+            return [name.removeprefix(root) for name, info in found.items() if _written(info) < before]
+
+        with translated("listed"):
+            return await asyncio.to_thread(find)
 
     async def _open(self, key: str) -> Any:
-        try:
+        with translated("read"):
             return await asyncio.to_thread(self._filesystem.open, self._path(key), "rb")
-        except FileNotFoundError as error:
-            raise NotFound("The original file is no longer there; upload the document again.") from error
+
+
+@contextmanager
+def translated(done: str) -> Iterator[None]:
+    """What a file system raises, in our words; ``done`` is what could not be done with the file.
+
+    The packages behind fsspec raise whatever they like (botocore and aiohttp no `OSError` at all).
+    """
+    try:
+        yield
+    except PlatformError:
+        raise
+    except FileNotFoundError as error:
+        raise NotFound("The original file is no longer there; upload the document again.") from error
+    except Exception as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+        raise Unavailable(
+            f"The file could not be {done} ({why}). "
+            "Check the free space and the rights of BLOBS__URL, or of DATA_DIR when it is empty."
+        ) from error
+
+
+def _read(source: Any) -> bytes:
+    """The next piece; apart from the writing, so that a full disk here is not taken for a fault of the store."""
+    with translated("read"):
+        piece: bytes = source.read(PIECE)
+        return piece
+
+
+def _protocols(filesystem: Any) -> tuple[str, ...]:
+    protocol = filesystem.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+
+
+def _sync_folders(folder: Path, root: Path) -> None:
+    """Write the names in a folder, and in those above it up to the root's own, through to the disk."""
+    for path in (folder, *folder.parents):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if path == root.parent:
+            return
+
+
+def _written(info: dict[str, Any]) -> datetime:
+    """When a file was last written; one that does not tell counts as new."""
+    moment = next((info[name] for name in ("mtime", "LastModified", "created") if info.get(name) is not None), None)
+    if isinstance(moment, datetime):
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return datetime.now(UTC) if moment is None else datetime.fromtimestamp(float(moment), UTC)
 
 
 def open_blobs(settings: Settings) -> FsspecBlobs:

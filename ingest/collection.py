@@ -32,6 +32,7 @@ class Collection:
     chunker_stamp: str
     metadata_schema: Schema | None
     documents: int
+    paused_at: datetime | None
     created_at: datetime
 
     def check(self, embedder: Embedder) -> None:

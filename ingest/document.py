@@ -53,16 +53,25 @@ class Documents:
         self._pool = pool
 
     async def accept(
-        self, connection: Connection, tenant: TenantId, collection: CollectionId, upload: Upload
+        self,
+        connection: Connection,
+        tenant: TenantId,
+        collection: CollectionId,
+        upload: Upload,
+        id: DocumentId | None,  # noqa: A002 (it is one)
     ) -> tuple[Document, bool]:
-        """Insert the document, or find the one with the same identity; the flag says whether it is new.
+        """Insert the document under ``id``, or find the one with the same identity; the flag says whether it is new.
 
-        Runs in the caller's transaction, so that row, bytes and job come to be together or not at all.
+        Without an id it is only looked for. Runs in the caller's transaction, so that row and job come to be together.
+
+        Raises:
+            Conflict: there is none, and no id to insert it under.
         """
         cursor = await connection.execute(
-            "INSERT INTO documents (tenant_id, collection_id, sha256, name, media_type, size, metadata) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO documents (id, tenant_id, collection_id, sha256, name, media_type, size, metadata) "
+            "SELECT %s::uuid, %s, %s, %s, %s, %s, %s, %s WHERE %s ON CONFLICT DO NOTHING RETURNING id",
             (
+                id,
                 tenant,
                 collection,
                 upload.sha256,
@@ -70,6 +79,7 @@ class Documents:
                 upload.media_type,
                 upload.size,
                 Jsonb(upload.metadata),
+                id is not None,
             ),
         )
         created = await cursor.fetchone() is not None
@@ -81,6 +91,17 @@ class Documents:
         if row is None:
             raise Conflict("The same document is being deleted or uploaded at this moment. Try again.")
         return document_of(row), created
+
+    async def known(
+        self, connection: Connection, tenant: TenantId, collection: CollectionId, digests: Sequence[str]
+    ) -> dict[str, tuple[DocumentId, DocumentStatus]]:
+        """Those of the SHA-256 digests that the collection has a document of, and how it is with it."""
+        cursor = await connection.execute(
+            "SELECT sha256, id, status FROM documents WHERE tenant_id = %s AND collection_id = %s "
+            "AND sha256 = ANY(%s) AND status <> 'deleting'",
+            (tenant, collection, list(digests)),
+        )
+        return {row["sha256"]: (row["id"], DocumentStatus(row["status"])) for row in await cursor.fetchall()}
 
     async def attach_job(self, connection: Connection, document: DocumentId, job_id: int) -> None:
         """Remember the job that works on the document."""

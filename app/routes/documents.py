@@ -1,21 +1,17 @@
-"""Documents: upload, list, read, retry, delete, and the stream of their progress."""
+"""Documents: list, read, retry, cancel, delete, and the stream of their progress."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
-from io import BufferedIOBase
-from typing import Annotated, Any, BinaryIO, cast
+from typing import Annotated
 from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.datastructures import UploadFile
 
 from app.auth import Caller, Using, Writer
 from app.schemas import (
@@ -23,136 +19,20 @@ from app.schemas import (
     ChunkOut,
     DocumentList,
     DocumentOut,
-    DocumentsAccepted,
     Status,
     TextOut,
-    UploadedDocument,
 )
-from app.services import Services
 from app.sse import event_stream, sse
-from core.domain import Chunk, Document, DocumentId, DocumentStatus, Principal
+from core.domain import Chunk, Document, DocumentId
 from core.errors import InvalidInput
-from ingest.collection import DEFAULT, Collection
-from ingest.document import Upload, blob_key
-from ingest.media import HEAD_BYTES, clean_name, detect
-from ingest.metadata import check_metadata
+from ingest.document import blob_key
 
 router = APIRouter(tags=["documents"])
 
-MAX_FILES = 1000
 MAX_TEXT = 20_000
 WATCH_S = 0.5
 OVERLAP = timedelta(seconds=2)
 """How far back each look for changes reaches: a transaction may become visible after a later one."""
-
-UPLOAD_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                        "collection": {"type": "string", "default": DEFAULT},
-                        "metadata": {"type": "string", "description": "a JSON object", "default": "{}"},
-                    },
-                }
-            }
-        },
-    }
-}
-
-
-@router.post(
-    "/documents",
-    status_code=202,
-    response_model=DocumentsAccepted,
-    responses={200: {"model": DocumentsAccepted, "description": "the same bytes are there already"}},
-    openapi_extra=UPLOAD_BODY,
-)
-async def upload(request: Request, response: Response, principal: Writer, services: Using) -> DocumentsAccepted:
-    """Take files in; a job reads, chunks and embeds them. When one of them is of a wrong kind, none is taken."""
-    async with request.form(max_files=MAX_FILES, max_fields=20) as form:
-        files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
-        if not files:
-            raise InvalidInput("There is no file in the request. Send one or more as multipart field 'files'.")
-        collection = await services.collections.get(principal.tenant, str(form.get("collection") or DEFAULT))
-        collection.check(services.embedder)
-        metadata = parse_metadata(form.get("metadata"))
-        check_metadata(metadata, collection.metadata_schema, collection.name)
-        uploads = [(await describe(file, metadata), file.file) for file in files]
-        accepted = [await take(services, principal, collection, upload, body) for upload, body in uploads]
-    if all(document.unchanged for document in accepted):
-        response.status_code = 200
-    return DocumentsAccepted(documents=accepted)
-
-
-def parse_metadata(value: Any) -> dict[str, Any]:
-    """The metadata field: a JSON object, or nothing.
-
-    Raises:
-        InvalidInput: it is something else.
-    """
-    try:
-        metadata = json.loads(value) if value else {}
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"The field 'metadata' is not JSON: {error}.") from error
-    if not isinstance(metadata, dict) or "\\u0000" in str(value):
-        raise InvalidInput("The field 'metadata' must be a JSON object without null characters.")
-    return metadata
-
-
-async def describe(file: UploadFile, metadata: dict[str, Any]) -> Upload:
-    """What the file is, from its name and its bytes.
-
-    Raises:
-        InvalidInput: it has no name, is empty, or is not what its name says.
-        UnsupportedType: it is of a kind that cannot be read.
-    """
-    name = clean_name(file.filename or "")
-    head = await file.read(HEAD_BYTES)
-    if not head:
-        raise InvalidInput(f"The file {name!r} is empty. Choose a file that holds text.")
-    media_type = detect(name, head)
-    digest, size = await asyncio.to_thread(digest_of, file.file)
-    return Upload(name=name, media_type=media_type, size=size, sha256=digest, metadata=metadata)
-
-
-def digest_of(file: BinaryIO) -> tuple[str, int]:
-    """SHA-256 and size of a file, which is then at its start again."""
-    file.seek(0)
-    digest = hashlib.file_digest(cast("BufferedIOBase", file), "sha256").hexdigest()
-    size = file.tell()
-    file.seek(0)
-    return digest, size
-
-
-async def take(
-    services: Services, principal: Principal, collection: Collection, upload: Upload, body: BinaryIO
-) -> UploadedDocument:
-    """Store bytes, row and job together; or find the document that has the same bytes."""
-    key = None
-    try:
-        async with services.pool.connection() as connection, connection.transaction():
-            document, created = await services.documents.accept(connection, principal.tenant, collection.id, upload)
-            failed = document.status is DocumentStatus.FAILED
-            if created:
-                key = blob_key(principal.tenant, document.id)
-                await services.blobs.put(key, body)
-            elif failed:
-                await services.documents.requeue(connection, principal.tenant, document.id)
-            job_id = document.job_id
-            if created or failed:
-                job_id = await services.jobs.ingest(connection, document.id)
-                await services.documents.attach_job(connection, document.id, job_id)
-    except BaseException:
-        if key is not None:
-            await services.blobs.delete(key)
-        raise
-    fresh = await services.documents.get(principal.tenant, document.id)
-    return UploadedDocument(**wire(fresh).model_dump(), job_id=job_id, unchanged=not (created or failed))
 
 
 @router.get("/documents")
@@ -243,6 +123,16 @@ async def retry_document(document_id: UUID, principal: Writer, services: Using) 
     async with services.pool.connection() as connection, connection.transaction():
         await services.documents.requeue(connection, principal.tenant, document)
         await services.documents.attach_job(connection, document, await services.jobs.ingest(connection, document))
+    return wire(await services.documents.get(principal.tenant, document))
+
+
+@router.post("/documents/{document_id}/cancel")
+async def cancel_document(document_id: UUID, principal: Writer, services: Using) -> DocumentOut:
+    """Stop the ingestion of a document that waits or is being read; it has failed then, and can be retried."""
+    document = DocumentId(document_id)
+    await services.documents.get(principal.tenant, document)
+    async with services.pool.connection() as connection, connection.transaction():
+        await services.jobs.cancel(connection, principal.tenant, document, by=principal.name)
     return wire(await services.documents.get(principal.tenant, document))
 
 

@@ -17,8 +17,9 @@ from app.services import Services, prepare_database
 from core.database import open_pool
 from core.domain import DocumentId, Scope
 from core.errors import Unavailable
-from core.settings import DatabaseSettings
-from ingest.worker import create_job_app, run_worker
+from core.settings import DatabaseSettings, IngestSettings
+from ingest.tasks import create_job_app
+from ingest.worker import run_worker
 from tests.conftest import Tenant
 from tests.documents import FERRIES, LIGHTHOUSE, wait_until_done
 
@@ -109,9 +110,9 @@ async def test_a_worker_stops_even_when_the_database_has_gone_first(tmp_path: Pa
         stack = AsyncExitStack()
         pool = await stack.enter_async_context(open_pool(database))
         await prepare_database(pool)
-        app = create_job_app(None, None)
+        app = create_job_app()
         await stack.enter_async_context(app.open_async(pool))
-        await stack.enter_async_context(run_worker(app, pool, concurrency=1))
+        await stack.enter_async_context(run_worker(app, pool, IngestSettings()))
         await asyncio.sleep(0.5)
     await asyncio.wait_for(stack.aclose(), 60)
 

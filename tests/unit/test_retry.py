@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from procrastinate.jobs import Job
 
 from core.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnreadableDocument
-from ingest.worker import ATTEMPTS, Retry, delay, is_transient
+from ingest.retry import ATTEMPTS, Retry, delay, is_transient
 
 
 @pytest.mark.parametrize("error", [Unavailable("x"), OSError("x"), RuntimeError("x"), TimeoutError()])

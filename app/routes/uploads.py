@@ -1,0 +1,113 @@
+"""Uploads: files become documents, all of a request or none."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from io import BufferedIOBase
+from typing import Any, BinaryIO, cast
+
+from fastapi import APIRouter, Request, Response
+from starlette.datastructures import UploadFile
+
+from app.auth import Using, Writer
+from app.routes.documents import wire
+from app.schemas import DocumentsAccepted, UploadedDocument
+from core.errors import InvalidInput
+from ingest.collection import DEFAULT
+from ingest.document import Upload
+from ingest.intake import File
+from ingest.media import HEAD_BYTES, clean_name, detect
+from ingest.metadata import check_metadata
+
+router = APIRouter(tags=["documents"])
+
+MAX_FILES = 1000
+
+UPLOAD_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                        "collection": {"type": "string", "default": DEFAULT},
+                        "metadata": {"type": "string", "description": "a JSON object", "default": "{}"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/documents",
+    status_code=202,
+    response_model=DocumentsAccepted,
+    responses={200: {"model": DocumentsAccepted, "description": "the same bytes are there already"}},
+    openapi_extra=UPLOAD_BODY,
+)
+async def upload(request: Request, response: Response, principal: Writer, services: Using) -> DocumentsAccepted:
+    """Take files in, all or none; a job reads, chunks and embeds each. Sending them again repeats nothing."""
+    async with request.form(max_files=MAX_FILES, max_fields=20) as form:
+        files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
+        if not files:
+            raise InvalidInput("There is no file in the request. Send one or more as multipart field 'files'.")
+        collection = await services.collections.get(principal.tenant, str(form.get("collection") or DEFAULT))
+        collection.check(services.embedder)
+        metadata = parse_metadata(form.get("metadata"))
+        check_metadata(metadata, collection.metadata_schema, collection.name)
+        received = [File(await describe(file, metadata), file.file) for file in files]
+        taken = await services.intake.take(principal.tenant, collection.id, received)
+    accepted = [
+        UploadedDocument(**wire(one.document).model_dump(), job_id=one.document.job_id, unchanged=one.unchanged)
+        for one in taken
+    ]
+    if all(document.unchanged for document in accepted):
+        response.status_code = 200
+    return DocumentsAccepted(documents=accepted)
+
+
+def parse_metadata(value: Any) -> dict[str, Any]:
+    """The metadata field: a JSON object, or nothing.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    try:
+        metadata = json.loads(value) if value else {}
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"The field 'metadata' is not JSON: {error}.") from error
+    if not isinstance(metadata, dict) or "\\u0000" in str(value):
+        raise InvalidInput("The field 'metadata' must be a JSON object without null characters.")
+    return metadata
+
+
+async def describe(file: UploadFile, metadata: dict[str, Any]) -> Upload:
+    """What the file is, from its name and its bytes.
+
+    Raises:
+        InvalidInput: it has no name, is empty, or is not what its name says.
+        UnsupportedType: it is of a kind that cannot be read.
+    """
+    name = clean_name(file.filename or "")
+    head = await file.read(HEAD_BYTES)
+    if not head:
+        raise InvalidInput(f"The file {name!r} is empty. Choose a file that holds text.")
+    media_type = detect(name, head)
+    digest, size = await asyncio.to_thread(digest_of, file.file)
+    return Upload(name=name, media_type=media_type, size=size, sha256=digest, metadata=metadata)
+
+
+def digest_of(file: BinaryIO) -> tuple[str, int]:
+    """SHA-256 and size of a file, which is then at its start again."""
+    file.seek(0)
+    digest = hashlib.file_digest(cast("BufferedIOBase", file), "sha256").hexdigest()
+    size = file.tell()
+    file.seek(0)
+    return digest, size

@@ -1,0 +1,124 @@
+"""The tasks of the job engine: one attempt at a document's job, and what is recorded when it does not succeed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import procrastinate
+from procrastinate import JobContext, PsycopgConnector
+from procrastinate.exceptions import JobAborted
+from procrastinate.job_context import AbortReason
+
+from core.database import Pool
+from core.domain import DocumentId
+from core.errors import Unavailable
+from ingest.blobs import BlobStore
+from ingest.pipeline import Pipeline
+from ingest.progress import Progress, Superseded
+from ingest.retry import QUEUE, CollectionPaused, Retry, judge, reason
+from ingest.sweep import sweep_blobs
+
+logger = logging.getLogger(__name__)
+
+UPKEEP = "upkeep"
+"""The queue of what keeps the house in order; any worker does it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the tasks work with."""
+
+    pool: Pool
+    progress: Progress
+    pipeline: Pipeline
+    blobs: BlobStore
+
+
+def create_job_app(work: Work | None = None) -> procrastinate.App:
+    """The procrastinate app with the tasks of the write path; without ``work`` it can only defer."""
+    app = procrastinate.App(connector=PsycopgConnector())
+
+    @app.task(name="ingest", queue=QUEUE, retry=Retry(), pass_context=True)
+    async def ingest(context: JobContext, *, document: str) -> None:
+        tools = _needed(work)
+        await _attempt(tools, context, DocumentId(UUID(document)), tools.pipeline.ingest)
+
+    @app.task(name="erase", queue=QUEUE, retry=Retry(), pass_context=True)
+    async def erase(context: JobContext, *, document: str) -> None:
+        tools = _needed(work)
+        await _attempt(tools, context, DocumentId(UUID(document)), tools.pipeline.erase)
+
+    @app.periodic(cron="17 * * * *")
+    @app.task(name="sweep", queue=UPKEEP, queueing_lock="sweep", lock="sweep")
+    async def sweep(timestamp: int) -> None:  # noqa: ARG001 (the engine says when it was due)
+        tools = _needed(work)
+        await sweep_blobs(tools.pool, tools.blobs)
+
+    return app
+
+
+def _needed(work: Work | None) -> Work:
+    if work is None:
+        raise Unavailable("This process only defers jobs.")
+    return work
+
+
+async def _attempt(
+    work: Work, context: JobContext, document: DocumentId, run: Callable[[DocumentId], Awaitable[None]]
+) -> None:
+    """Run the job once; record why it did not succeed, and raise it for `Retry` to decide."""
+    job = context.job
+    try:
+        if job.task_name == "ingest":
+            await _check_not_paused(work.pool, document)
+        await run(document)
+    except Superseded:
+        logger.info("document %s needs no %s any more", document, job.task_name)
+    except asyncio.CancelledError:
+        if context.abort_reason() is AbortReason.USER_REQUEST:
+            raise JobAborted from None
+        await _give_back(work.pool, job.id)
+        raise
+    except Exception as error:
+        verdict = judge(error, job.attempts)
+        if verdict.free:
+            await _give_back(work.pool, job.id)
+        if not isinstance(error, CollectionPaused):
+            await _record(work, job.task_name, document, error, again=verdict.again)
+        raise
+
+
+async def _check_not_paused(pool: Pool, document: DocumentId) -> None:
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT FROM documents d JOIN collections c ON c.id = d.collection_id "
+            "WHERE d.id = %s AND c.paused_at IS NOT NULL",
+            (document,),
+        )
+        if cursor.rowcount:
+            raise CollectionPaused
+
+
+async def _give_back(pool: Pool, job: int | None) -> None:
+    """Not use up an attempt: the engine counts one when it puts the job back."""
+    async with pool.connection() as connection:
+        await connection.execute("UPDATE procrastinate_jobs SET attempts = attempts - 1 WHERE id = %s", (job,))
+
+
+async def _record(work: Work, task: str, document: DocumentId, error: Exception, *, again: bool) -> None:
+    said = f"{reason(error)} It will be tried again by itself." if again else reason(error)
+    if not again:
+        logger.warning("%s of document %s failed: %s", task, document, type(error).__name__)
+    if task == "erase":
+        async with work.pool.connection() as connection:
+            await connection.execute(
+                "UPDATE documents SET error = %s WHERE id = %s AND status = 'deleting'", (said, document)
+            )
+    elif again:
+        await work.progress.postpone(document, said)
+    else:
+        await work.progress.fail(document, said)
