@@ -115,6 +115,13 @@ class IngestSettings(Section):
         True, description="Whether the API's process works on jobs too; false where `python -m ingest worker` runs."
     )
     concurrency: int = Field(2, ge=1, description="Documents worked on at once by one worker.")
+    embed_batches: int | None = Field(
+        None, ge=1, description="Batches that a worker embeds at once; empty: one per core of the machine."
+    )
+    blob_timeout_s: float = Field(600.0, gt=0, description="Longest time for moving one original file.")
+    chunk_timeout_s: float = Field(600.0, gt=0, description="Longest time for dividing one document.")
+    embed_timeout_s: float = Field(120.0, gt=0, description="Longest time for embedding one batch of chunks.")
+    index_timeout_s: float = Field(120.0, gt=0, description="Longest time for one call of the vector index.")
     alarm_s: float = Field(900.0, gt=0, description="A job that has waited for this many seconds raises an alarm.")
     chunk_tokens: int = Field(160, ge=32, description="Longest chunk, in tokens of the embedding model.")
     load_timeout_s: float = Field(300.0, gt=0, description="Longest time that reading one document may take.")

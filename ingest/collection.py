@@ -230,5 +230,6 @@ def _collection(row: DictRow) -> Collection:
         chunker_stamp=row["chunker"],
         metadata_schema=_schema(row["metadata_schema"]),
         documents=row["documents"],
+        paused_at=row["paused_at"],
         created_at=row["created_at"],
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain import Chunk, Document, DocumentId, DocumentStatus, LoadedDocument, Scope
-from core.errors import Unavailable
+from core.errors import Unavailable, UnreadableDocument
 from core.index import Point, VectorIndex
 from ingest.blobs import BlobStore
 from ingest.chunking.chunker import open_chunker
@@ -39,6 +39,7 @@ class Pipeline:
         lexical: LexicalEncoder,
         index: VectorIndex,
         collections: Collections,
+        chunk_timeout_s: float,
     ) -> None:
         self._progress = progress
         self._blobs = blobs
@@ -47,6 +48,7 @@ class Pipeline:
         self._lexical = lexical
         self._index = index
         self._collections = collections
+        self._chunk_timeout_s = chunk_timeout_s
 
     async def ingest(self, document_id: DocumentId) -> None:
         """Bring a document from its bytes into the index.
@@ -61,8 +63,7 @@ class Pipeline:
         loaded = await self._load(document)
         await self._progress.advance(claim, DocumentStatus.CHUNKING)
         await self._progress.save_text(claim, loaded)
-        chunker = open_chunker(await self._collections.chunker(document.collection), self._embedder)
-        chunks = await chunker.chunk(loaded, document.id)
+        chunks = await self._chunk(document, loaded)
         plan = plan_update(await self._progress.stored(document.id), chunks)
         await self._embed(document, claim, plan.embed, total=len(chunks))
         if plan.delete:
@@ -92,6 +93,17 @@ class Pipeline:
             path = Path(folder) / "original"
             await self._blobs.fetch(blob_key(document.tenant, document.id), path)
             return await self._loader.load(path, document.media_type)
+
+    async def _chunk(self, document: Document, loaded: LoadedDocument) -> Sequence[Chunk]:
+        chunker = open_chunker(await self._collections.chunker(document.collection), self._embedder)
+        try:
+            async with asyncio.timeout(self._chunk_timeout_s):
+                return await chunker.chunk(loaded, document.id)
+        except TimeoutError as error:
+            raise UnreadableDocument(
+                f"Dividing the document into passages took longer than {self._chunk_timeout_s:g} s. Split it into "
+                "smaller files, or raise INGEST__CHUNK_TIMEOUT_S."
+            ) from error
 
     async def _embed(self, document: Document, claim: Claim, chunks: Sequence[Chunk], *, total: int) -> None:
         """Embed batch by batch; while one is embedded, the one before is applied."""

@@ -11,6 +11,7 @@ from core.index import VectorIndex
 from core.settings import Settings
 from ingest.blobs import open_blobs
 from ingest.collection import Collections
+from ingest.guard import guard_blobs, guard_embedder, guard_index
 from ingest.load import open_loader
 from ingest.options import read_options
 from ingest.pipeline import Pipeline
@@ -53,14 +54,15 @@ async def open_work(
     async with open_loader(
         timeout_s=limits.load_timeout_s, memory_mb=limits.load_memory_mb, options=read_options(limits)
     ) as loader:
-        blobs, progress = open_blobs(settings), Progress(pool)
+        blobs, progress = guard_blobs(open_blobs(settings), limits), Progress(pool)
         pipeline = Pipeline(
             progress=progress,
             blobs=blobs,
             loader=loader,
-            embedder=embedder,
+            embedder=guard_embedder(embedder, limits),
             lexical=LexicalEncoder(),
-            index=index,
+            index=guard_index(index, limits),
             collections=collections,
+            chunk_timeout_s=limits.chunk_timeout_s,
         )
         yield Work(pool=pool, progress=progress, pipeline=pipeline, blobs=blobs)
