@@ -94,6 +94,10 @@ class GuardedEmbedder:
         """Tokens of the text without the special ones; thread-safe."""
         return self._embedder.count_tokens(text)
 
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Start and end of each token without the special ones, in characters; thread-safe."""
+        return self._embedder.token_spans(text)
+
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of passages, in their order."""
         async with self._places, self._guard():

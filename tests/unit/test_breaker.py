@@ -120,6 +120,9 @@ class Counting:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        return [(0, len(text))]
+
     async def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.running += 1
         self.most = max(self.most, self.running)
