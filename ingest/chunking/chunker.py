@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from core.domain import Chunk, DocumentId, LoadedDocument
-from ingest.chunking.spec import ChunkerSpec
+from ingest.chunking.recursive import RecursiveChunker
+from ingest.chunking.semantic import SemanticChunker
+from ingest.chunking.sentences import SentencesChunker
+from ingest.chunking.spec import ChunkerSpec, RecursiveSpec, SemanticSpec, SentencesSpec, StructureSpec, TokensSpec
 from ingest.chunking.structure import StructureChunker
+from ingest.chunking.tokens import TokensChunker
 from models.embedder import Embedder
 
 
@@ -28,4 +32,14 @@ class Chunker(Protocol):
 
 def open_chunker(spec: ChunkerSpec, embedder: Embedder) -> Chunker:
     """The strategy of a spec, counting by the embedder's own tokenizer."""
-    return StructureChunker(spec, embedder)
+    match spec:
+        case TokensSpec():
+            return TokensChunker(spec, embedder)
+        case SentencesSpec():
+            return SentencesChunker(spec, embedder)
+        case RecursiveSpec():
+            return RecursiveChunker(spec, embedder)
+        case SemanticSpec():
+            return SemanticChunker(spec, embedder)
+        case StructureSpec():
+            return StructureChunker(spec, embedder)

@@ -46,7 +46,7 @@ def chunks_of(loaded: LoadedDocument, document: DocumentId, passages: Iterable[P
                 start=passage.start,
                 end=passage.end,
                 page=_page(loaded.pages, starts, passage.start),
-                page_starts=starts[bisect_right(starts, passage.start) : bisect_left(starts, passage.end)],
+                page_starts=starts[max(1, bisect_right(starts, passage.start)) : bisect_left(starts, passage.end)],
                 section=passage.section,
                 context=passage.context,
                 parent_start=parent_start,

@@ -41,6 +41,8 @@ async def test_the_chunker_that_was_chosen_is_shown_and_cuts_the_documents(tenan
     ("chunker", "words"),
     [
         ({"strategy": "magic"}, "structure"),
+        ({"strategy": "tokens", "tokens": 100, "overlap": 100}, "choose an overlap below 100"),
+        ({"strategy": "semantic", "tokens": 300}, "choose at most 254"),
         ({"strategy": "structure", "tokens": 8}, "chunker"),
         ({"strategy": "structure", "tokens": 500}, "choose at most 254"),
         ({"strategy": "structure", "colour": "red"}, "colour"),
