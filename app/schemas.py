@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from core.domain import FieldKind
+from core.settings import ChunkStrategy
 from ingest.chunking.spec import ChunkerSpec
 
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$")]
@@ -21,6 +22,7 @@ SCHEMA_FIELD = Field(
     examples=[{"author": "string", "year": "number", "published": "date", "topics": "tags"}],
 )
 Status = Literal["queued", "loading", "chunking", "embedding", "indexed", "failed", "deleting"]
+Strategy = ChunkStrategy
 PartStatus = Literal["ready", "starting", "failed"]
 JobState = Literal["waiting", "running", "failed", "cancelled"]
 JobKind = Literal["ingest", "erase"]

@@ -20,6 +20,7 @@ from core.errors import InvalidInput
 
 HttpAddress = Annotated[Url, UrlConstraints(allowed_schemes=["http", "https"])]
 PostgresAddress = Annotated[Url, UrlConstraints(allowed_schemes=["postgresql", "postgres"])]
+ChunkStrategy = Literal["tokens", "sentences", "recursive", "semantic", "structure"]
 SECTION_NEARNESS = 0.85
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -123,7 +124,10 @@ class IngestSettings(Section):
     embed_timeout_s: float = Field(120.0, gt=0, description="Longest time for embedding one batch of chunks.")
     index_timeout_s: float = Field(120.0, gt=0, description="Longest time for one call of the vector index.")
     alarm_s: float = Field(900.0, gt=0, description="A job that has waited for this many seconds raises an alarm.")
-    chunk_tokens: int = Field(160, ge=32, description="Longest chunk, in tokens of the embedding model.")
+    chunker: ChunkStrategy = Field("structure", description="How the documents of new collections are cut.")
+    chunk_tokens: int = Field(
+        160, ge=32, description="Longest chunk of new collections, in tokens of the embedding model."
+    )
     load_timeout_s: float = Field(300.0, gt=0, description="Longest time that reading one document may take.")
     load_memory_mb: int = Field(2048, ge=256, description="Most memory that reading one document may take, in MiB.")
     load_max_chars: int = Field(

@@ -23,6 +23,7 @@ from app.schemas import (
     DocumentList,
     DocumentsAccepted,
     Health,
+    Strategy,
     TextOut,
     UploadedDocument,
 )
@@ -87,9 +88,10 @@ class Api:
         """The collections that the key may read."""
         return _read(CollectionList, self._send("GET", "/collections")).collections
 
-    def create_collection(self, name: str) -> None:
-        """Make a collection."""
-        self._send("POST", "/collections", json={"name": name})
+    def create_collection(self, name: str, strategy: Strategy | None = None) -> None:
+        """Make a collection; its documents are cut by the strategy, or as the server's settings say."""
+        chunker = {"strategy": strategy} if strategy else None
+        self._send("POST", "/collections", json={"name": name, "chunker": chunker})
 
     def documents(self, *, limit: int, cursor: str | None = None, **filters: str | None) -> DocumentList:
         """A page of documents, newest first; filters are ``collection``, ``status`` and ``name``."""

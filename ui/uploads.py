@@ -8,10 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from app.schemas import CollectionOut
+from app.schemas import CollectionOut, Strategy
 from ui.client import Api, ApiError, KeyRefusedError
 from ui.markup import plain
-from ui.wording import count
+from ui.wording import STRATEGY_WORDS, count
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,13 @@ def draw_upload(api: Api, collections: Sequence[CollectionOut]) -> None:
             )
         with st.container():
             collection = _choose_collection(collections)
+            new = bool(collection) and collection not in {each.name for each in collections}
+            strategy = _choose_strategy() if new else None
     if files:
-        st.session_state["sent"] = _send(api, files, collection, collections)
+        if collection and new and (problem := _made(api, collection, strategy)):
+            st.session_state["sent"] = [problem]
+        else:
+            st.session_state["sent"] = _send(api, files, collection)
         st.session_state["upload_round"] += 1
         st.rerun()
     _draw_sent(st.session_state.get("sent", []))
@@ -70,13 +75,32 @@ def _choose_collection(collections: Sequence[CollectionOut]) -> str | None:
     return chosen
 
 
-def _send(api: Api, files: Sequence[Any], collection: str | None, known: Sequence[CollectionOut]) -> list[Sent]:
-    sent: list[Sent] = []
+def _choose_strategy() -> Strategy | None:
+    strategy: Strategy | None = st.selectbox(
+        "Divide its documents",
+        list(STRATEGY_WORDS),
+        index=None,
+        key="upload-strategy",
+        format_func=lambda value: STRATEGY_WORDS[value],
+        placeholder="As the server is set",
+        help="How documents of the new collection are cut into passages. It cannot be changed later.",
+    )
+    return strategy
+
+
+def _made(api: Api, collection: str, strategy: Strategy | None) -> Sent | None:
+    """Make the new collection; what went wrong, if anything did."""
     try:
-        if collection and collection not in {each.name for each in known}:
-            api.create_collection(collection)
+        api.create_collection(collection, strategy)
+    except KeyRefusedError:
+        raise
     except ApiError as error:
-        return [Sent(name=collection or "", problem=str(error))]
+        return Sent(name=collection, problem=str(error))
+    return None
+
+
+def _send(api: Api, files: Sequence[Any], collection: str | None) -> list[Sent]:
+    sent: list[Sent] = []
     bar = st.progress(0.0, text="Sending…")
     for position, file in enumerate(files):
         bar.progress(position / len(files), text=f"Sending {plain(file.name)} ({position + 1} of {len(files)})")

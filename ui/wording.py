@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Literal
 
-from app.schemas import CitationOut, DocumentOut, Health, Status
+from app.schemas import CitationOut, DocumentOut, Health, Status, Strategy
 
 Colour = Literal["blue", "green", "red", "gray"]
 
@@ -18,6 +18,13 @@ STATUS_WORDS: dict[Status, str] = {
     "indexed": "Ready",
     "failed": "Failed",
     "deleting": "Deleting",
+}
+STRATEGY_WORDS: dict[Strategy, str] = {
+    "structure": "Along headings, tables and code",
+    "recursive": "Paragraphs, then sentences",
+    "sentences": "Whole sentences",
+    "semantic": "Where the subject changes",
+    "tokens": "A fixed number of tokens",
 }
 _COLOURS: dict[Status, Colour] = {"indexed": "green", "failed": "red", "queued": "gray", "deleting": "gray"}
 _ICONS: dict[Status, str] = {

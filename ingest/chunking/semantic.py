@@ -15,7 +15,7 @@ from ingest.chunking.spec import SemanticSpec
 from ingest.chunking.units import joined, units
 from models.embedder import Embedder
 
-BATCH = 256
+BATCH = 64
 
 
 class SemanticChunker:

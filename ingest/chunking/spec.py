@@ -17,6 +17,7 @@ LEAST_TOKENS = 32
 MOST_TOKENS = 8192
 TOKENS = 160
 PARENT_TOKENS = 640
+GROUP_TOKENS = 48
 SEPARATORS = ("\n\n", "\n", ".", "?", "!", " ")
 REVISION = {"tokens": 1, "sentences": 1, "recursive": 1, "semantic": 1, "structure": 2}
 """Raised when a strategy gives other chunks for the same text and options."""
@@ -79,7 +80,9 @@ class SemanticSpec(_Options):
     """Where the text changes its subject, by the embeddings of small groups of sentences."""
 
     strategy: Literal["semantic"] = "semantic"
-    group_tokens: int = Field(48, ge=8, description="longest group of sentences that is embedded to find the cuts")
+    group_tokens: int = Field(
+        GROUP_TOKENS, ge=8, description="longest group of sentences that is embedded to find the cuts"
+    )
 
     @model_validator(mode="after")
     def _groups_make_chunks(self) -> Self:
@@ -112,7 +115,10 @@ def read_spec(options: Any) -> ChunkerSpec:
 
 def default_spec(settings: IngestSettings, embedder: Embedder) -> ChunkerSpec:
     """How a new collection is cut for which nothing was chosen; the size is bounded by what the embedder reads."""
-    return StructureSpec(tokens=min(settings.chunk_tokens, embedder.max_tokens))
+    tokens = min(settings.chunk_tokens, embedder.max_tokens)
+    # A group is never longer than a chunk.
+    options = {"group_tokens": min(tokens, GROUP_TOKENS)} if settings.chunker == "semantic" else {}
+    return read_spec({"strategy": settings.chunker, "tokens": tokens, **options})
 
 
 def check_spec(spec: ChunkerSpec, embedder: Embedder) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from streamlit.testing.v1 import AppTest
 from tests.conftest import Tenant
 from tests.documents import FERRIES, LIGHTHOUSE, make_pdf, wait_until_done
 from tests.ui.conftest import Run
+from ui.client import Api
+from ui.wording import STRATEGY_WORDS
 
 
 @pytest.fixture
@@ -58,6 +61,26 @@ async def test_dropped_files_are_sent_and_listed(documents: AppTest, run: Run, t
     await run(documents)
     assert texts(documents).count(":green-badge[:material/check_circle: Ready]") == 2
     assert "1 page · " in texts(documents)
+
+
+async def test_a_collection_that_is_there_is_not_asked_how_it_is_divided(documents: AppTest, run: Run) -> None:
+    await run(documents)
+    assert "upload-strategy" not in [box.key for box in documents.selectbox]
+
+
+async def test_the_name_of_a_new_collection_opens_the_choice_of_a_strategy(documents: AppTest, run: Run) -> None:
+    documents.session_state["upload-collection"] = "contracts"
+    await run(documents)
+    assert documents.selectbox(key="upload-strategy").options == list(STRATEGY_WORDS.values())
+
+
+async def test_a_collection_is_made_with_the_strategy_that_was_chosen(api: str, tenant: Tenant) -> None:
+    client = Api(api, tenant.key)
+    await asyncio.to_thread(client.create_collection, "contracts", "sentences")
+    await asyncio.to_thread(client.create_collection, "letters")
+    made = (await tenant.http.get("/collections")).json()["collections"]
+    strategies = {one["name"]: one["chunker"]["strategy"] for one in made}
+    assert (strategies["contracts"], strategies["letters"]) == ("sentences", strategies["default"])
 
 
 async def test_a_file_that_is_not_taken_does_not_stop_the_others(documents: AppTest, run: Run, tenant: Tenant) -> None:
