@@ -84,7 +84,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         pool = await stack.enter_async_context(open_pool(settings.database))
         await prepare_database(pool)
         embedder = await stack.enter_async_context(open_embedder(settings.embedding))
-        index = await stack.enter_async_context(open_index(settings, embedder))
+        index = await stack.enter_async_context(open_index(settings, embedder, pool))
         collections = Collections(pool, embedder, default_spec(settings.ingest, embedder))
         work = None
         if settings.ingest.worker:

@@ -1,10 +1,12 @@
 """The vector index's interface: points in, ranked matches out, never across a scope.
 
-``EdgeIndex`` (``core.engines.edge.index``) runs Qdrant in this process, ``QdrantIndex`` (``core.engines.qdrant``) talks to a server.
+``EdgeIndex`` (``core.engines.edge.index``) runs Qdrant in this process, ``QdrantIndex`` (``core.engines.qdrant``) talks
+to a Qdrant server, ``ChromaIndex`` (``core.engines.chroma``) runs Chroma or talks to its server.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -81,6 +83,13 @@ class Ranking:
 
     dense: Sequence[Match] = ()
     lexical: Sequence[Match] = ()
+
+
+def index_name(embedder: str, revision: str | None, dimension: int) -> str:
+    """A name for the vectors of an embedder, which never meet those of another: lower case, digits and dashes."""
+    parts = [embedder, *([revision[:12]] if revision else [])]
+    slug = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+    return f"{slug}-{dimension}"
 
 
 def check_dimension(vectors: Iterable[NDArray[np.float32]], dimension: int) -> None:

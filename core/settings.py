@@ -66,6 +66,19 @@ class QdrantSettings(Section):
     api_key: SecretStr | None = Field(None, description="Key of the Qdrant server.")
 
 
+class ChromaSettings(Section):
+    """Vectors on Chroma, when INDEX__ENGINE says so; without a URL they are kept under DATA_DIR, in the API process."""
+
+    url: HttpAddress | None = Field(None, description="Address of a Chroma server.")
+    api_key: SecretStr | None = Field(None, description="Bearer token that the server, or the proxy before it, wants.")
+
+
+class IndexSettings(Section):
+    """The vector index."""
+
+    engine: Literal["qdrant", "chroma"] = Field("qdrant", description="What holds the vectors.")
+
+
 class ChatSettings(Section):
     """The chat model; without a base URL an embedded llama.cpp server is started."""
 
@@ -196,7 +209,9 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     ui: UiSettings = UiSettings()
     database: DatabaseSettings = DatabaseSettings()
+    index: IndexSettings = IndexSettings()
     qdrant: QdrantSettings = QdrantSettings()
+    chroma: ChromaSettings = ChromaSettings()
     chat: ChatSettings = ChatSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     blobs: BlobSettings = BlobSettings()

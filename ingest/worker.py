@@ -59,7 +59,7 @@ async def serve(settings: Settings) -> None:
         pool = await stack.enter_async_context(open_pool(settings.database))
         await prepare_write_path(pool)
         embedder = await stack.enter_async_context(open_embedder(settings.embedding))
-        index = await stack.enter_async_context(open_index(settings, embedder))
+        index = await stack.enter_async_context(open_index(settings, embedder, pool))
         collections = Collections(pool, embedder, default_spec(settings.ingest, embedder))
         work = await stack.enter_async_context(open_work(settings, pool, embedder, index, collections))
         app = create_job_app(work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypedDict
 
 from core.database import Pool
 from core.index import VectorIndex
@@ -21,25 +22,38 @@ from models.embedder import Embedder
 from models.lexical import LexicalEncoder
 
 
+class Stamp(TypedDict):
+    """What an index is made for."""
+
+    embedder: str
+    revision: str | None
+    dimension: int
+
+
 @asynccontextmanager
-async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[VectorIndex]:
-    """The index of the running embedder: Qdrant at QDRANT__URL, or Qdrant Edge in this process.
+async def open_index(settings: Settings, embedder: Embedder, pool: Pool) -> AsyncIterator[VectorIndex]:
+    """The index of the running embedder: Qdrant at QDRANT__URL, Qdrant Edge in this process, or Chroma.
 
     Raises:
         Unavailable: the index does not answer, or another process has the embedded one.
     """
+    # Vectors of two models never meet: each has a folder of its own.
+    model = re.sub(r"[^A-Za-z0-9.]+", "-", f"{embedder.name}-{embedder.revision}").strip("-").lower()
+    stamp: Stamp = {"embedder": embedder.name, "revision": embedder.revision, "dimension": embedder.dimension}
+    if settings.index.engine == "chroma":
+        from core.engines.chroma import open_chroma_index
+
+        async with open_chroma_index(settings.chroma, settings.data_dir / "chroma" / model, pool, **stamp) as chroma:
+            yield chroma
+        return
     if settings.qdrant.url is not None:
         from core.engines.qdrant import open_qdrant_index
 
-        async with open_qdrant_index(
-            settings.qdrant, embedder=embedder.name, revision=embedder.revision, dimension=embedder.dimension
-        ) as index:
+        async with open_qdrant_index(settings.qdrant, **stamp) as index:
             yield index
         return
     from core.engines.edge.index import open_edge_index
 
-    # Vectors of two models never meet: each has a folder of its own.
-    model = re.sub(r"[^A-Za-z0-9.]+", "-", f"{embedder.name}-{embedder.revision}").strip("-").lower()
     folder = settings.data_dir / "qdrant" / model
     async with open_edge_index(folder, dimension=embedder.dimension) as edge:
         yield edge

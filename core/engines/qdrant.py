@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -15,7 +14,18 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
 from core.errors import InvalidInput, PlatformError, Unavailable
-from core.index import DENSE, LEXICAL, IndexQuery, Match, Point, PointKey, Ranking, SparseVector, check_dimension
+from core.index import (
+    DENSE,
+    LEXICAL,
+    IndexQuery,
+    Match,
+    Point,
+    PointKey,
+    Ranking,
+    SparseVector,
+    check_dimension,
+    index_name,
+)
 from core.settings import QdrantSettings
 
 ALIAS = "ragstone"
@@ -181,9 +191,7 @@ async def prepare_index(
 
 def physical_name(alias: str, embedder: str, revision: str | None, dimension: int) -> str:
     """The collection that holds the vectors of an embedder: alias, embedder, revision and dimension."""
-    parts = [embedder, *([revision[:12]] if revision else [])]
-    slug = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
-    return f"{alias}-{slug}-{dimension}"
+    return f"{alias}-{index_name(embedder, revision, dimension)}"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
 from core.errors import InvalidInput
 from core.index import IndexQuery, Match, Point, PointKey, Ranking, SparseVector, VectorIndex
 from models.lexical import LexicalEncoder
-from tests.contract.conftest import DIMENSION, open_index
+from tests.contract.conftest import DIMENSION, Opener
 
 ACME, BRAVO = TenantId(uuid.UUID(int=1)), TenantId(uuid.UUID(int=2))
 LAW, CODE = CollectionId(uuid.UUID(int=11)), CollectionId(uuid.UUID(int=12))
@@ -286,7 +286,7 @@ async def test_a_vector_of_another_length_is_refused(index: VectorIndex) -> None
     assert await index.count(Scope(tenant=ACME)) == 0
 
 
-async def test_what_was_stored_is_there_after_reopening(backend: str, tmp_path: Path) -> None:
+async def test_what_was_stored_is_there_after_reopening(open_index: Opener, backend: str, tmp_path: Path) -> None:
     async with open_index(backend, tmp_path / "index") as index:
         await index.upsert([point(n, text) for n, text in enumerate(SENTENCES)])
         await index.delete(ACME, CONTRACT, only=[point(0).id])
@@ -298,14 +298,15 @@ async def test_what_was_stored_is_there_after_reopening(backend: str, tmp_path: 
             assert [match.score for match in new] == pytest.approx([match.score for match in old])
 
 
-async def test_all_indexes_find_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["qdrant", "chroma", "chroma-server"])
+async def test_all_indexes_find_the_same(open_index: Opener, backend: str, tmp_path: Path) -> None:
     texts = [f"{a} {b}" for a, b in itertools.product(SENTENCES, SENTENCES)]
     points = [
         point(n, text, tenant=(ACME, BRAVO)[n % 3 == 0], collection=(LAW, CODE)[n % 2]) for n, text in enumerate(texts)
     ]
     scopes = (Scope(tenant=ACME), Scope(tenant=BRAVO), Scope(tenant=ACME, collections=frozenset({CODE})))
     words = ("price of the delivery", "notice in writing", "Lieferung", "المشتري", "付款", "server port 8080")
-    async with open_index("edge", tmp_path / "edge") as edge, open_index("qdrant", tmp_path / "qdrant") as server:
+    async with open_index("edge", tmp_path / "edge") as edge, open_index(backend, tmp_path / "other") as server:
         await edge.upsert(points)
         await server.upsert(points)
         for scope, (n, text) in itertools.product(scopes, enumerate(words)):
