@@ -36,6 +36,11 @@ class Draft:
         self._append(text)
         self._blocks.append(Block(start=start, end=self._length, level=level, lines=lines))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been written."""
+        return not self._parts
+
     def finish(self, warnings: Sequence[str] = ()) -> LoadedDocument:
         """The document as it was written.
 

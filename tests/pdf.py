@@ -35,20 +35,30 @@ def paragraph(text: str, *, x: float = 72, top: float = 760, size: float = 11, w
     return [Words(line, x, top - 1.2 * size * n, size) for n, line in enumerate(lines)]
 
 
-def make_pdf(pages: Sequence[Sequence[Words]], *, password: str | None = None, rotate: int = 0) -> bytes:
-    """A PDF with the words on its pages; with a password it is encrypted (RC4, 40 bits)."""
+def make_pdf(
+    pages: Sequence[Sequence[Words] | bytes],
+    *,
+    password: str | None = None,
+    rotate: int = 0,
+    catalog: bytes = b"",
+    annotations: bytes = b"",
+) -> bytes:
+    """A PDF with the words on its pages; with a password it is encrypted (RC4, 40 bits).
+
+    A page of bytes is what draws it. ``catalog`` goes into the catalogue, ``annotations`` onto each page.
+    """
     key = _key(password) if password is not None else None
-    objects: list[bytes] = [b"<< /Type /Catalog /Pages 2 0 R >>", b""]
+    objects: list[bytes] = [b"<< /Type /Catalog /Pages 2 0 R %s >>" % catalog, b""]
     kids: list[int] = []
     for words in pages:
-        stream = "\n".join(_shown(word) for word in words).encode("cp1252")
+        stream = words if isinstance(words, bytes) else "\n".join(map(_shown, words)).encode("cp1252")
         number = len(objects) + 1
         if key is not None:
             stream = _rc4(hashlib.md5(key + number.to_bytes(3, "little") + b"\0\0").digest()[:10], stream)  # noqa: S324
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
         objects.append(
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Rotate %d /Contents %d 0 R /Resources %s >>"
-            % (rotate, number, FONTS)
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Rotate %d /Contents %d 0 R /Resources %s "
+            b"/Annots [%s] >>" % (rotate, number, FONTS, annotations)
         )
         kids.append(len(objects))
     objects[1] = b"<< /Type /Pages /Count %d /Kids [%s] >>" % (len(kids), b" ".join(b"%d 0 R" % kid for kid in kids))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UnreadableDocument
+from ingest.formats.damage import AGAIN
 
 MOST_MEMBERS = 20_000
 MOST_INFLATED = 512 << 20
@@ -21,7 +22,6 @@ MOST_RATIO = 200
 """What a member may inflate to, as a multiple of its size; real office files stay below 100."""
 
 FREE_OF_RATIO = 4 << 20  # what is this small may repeat itself as much as it likes
-AGAIN = "Open it in the program that made it, save it again and upload the new file."
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft
 from ingest.encoding import clean, decode
-from ingest.formats.archive import AGAIN, open_archive, parse_xml
+from ingest.formats.archive import open_archive, parse_xml
+from ingest.formats.damage import AGAIN
 from ingest.formats.web import declared_charset, write_html
 
 CONTAINER = "META-INF/container.xml"

@@ -24,7 +24,10 @@ class OcrFailed(Exception):
 
 
 class Recogniser:
-    """Recognises pictures within the time that one document may take."""
+    """Recognises pictures within the time that one document may take, which begins when this is made.
+
+    It may be handed to a child process: the clock is the machine's.
+    """
 
     def __init__(self, options: ReadOptions) -> None:
         self._languages = options.ocr_languages
@@ -36,6 +39,11 @@ class Recogniser:
         """Whether the program is there and may be used."""
         return self._program is not None
 
+    @property
+    def seconds_left(self) -> float:
+        """How much of the document's time is left."""
+        return self._until - time.monotonic()
+
     def paragraphs(self, picture: Any) -> list[str]:
         """The paragraphs of a Pillow picture, in reading order.
 
@@ -44,7 +52,7 @@ class Recogniser:
         """
         if self._program is None:
             raise OcrFailed(f"to read them, {INSTALL}")
-        left = min(self._until - time.monotonic(), PAGE_TIMEOUT_S)
+        left = min(self.seconds_left, PAGE_TIMEOUT_S)
         if left <= 0:
             raise OcrFailed("recognising took longer than INGEST__OCR_TIMEOUT_S allows")
         words = [self._program, "stdin", "stdout", "-l", self._languages, "--psm", "1"]

@@ -9,7 +9,8 @@ from typing import Any
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft
-from ingest.formats.archive import AGAIN, open_archive, parse_xml
+from ingest.formats.archive import open_archive, parse_xml
+from ingest.formats.damage import AGAIN
 from ingest.formats.table import write_table
 
 TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"

@@ -11,7 +11,7 @@ from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft
 from ingest.encoding import clean
-from ingest.formats.archive import AGAIN
+from ingest.formats.damage import AGAIN
 from ingest.formats.mail import ENCRYPTED, named_attachments, write_head
 from ingest.formats.plain import write_plain
 from ingest.formats.web import write_html

@@ -1,59 +1,135 @@
-"""PDF: text page by page through PDFium, paragraphs and headings by layout; no attachments, no annotations."""
+"""PDF: text page by page through PDFium, paragraphs and headings by layout; scanned pages by OCR where there is one.
+
+The work is cut into steps that each stand for themselves, so that a page which crashes its reader costs no other page:
+`survey_pdf`, then `read_pages` slice by slice, `recognise_page` for what has no text, and `compose_pdf`. Between them
+the pages lie in a folder, a file for each.
+"""
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
-from collections.abc import Sequence
-from ctypes import c_int, create_string_buffer
-from dataclasses import replace
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft
-from ingest.encoding import clean
-from ingest.formats.layout import HYPHEN, MARGIN_SHARE, Line, paragraphs, turned
+from ingest.formats.damage import translated_damage
+from ingest.formats.layout import Paragraph, paragraphs
+from ingest.formats.ocr import INSTALL, OcrFailed, Recogniser
+from ingest.formats.pdfpage import PageText, read_page
+from ingest.options import ReadOptions
 
-LIGATURES = str.maketrans(
-    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xad": "", "\xa0": " "}
-)
-NO_TEXT = (
-    "The PDF holds no text: its pages are images (scanned?), or its fonts do not say which letters they draw. Run OCR "
-    "on it first and upload the result."
-)
-NAME_BYTES = 128
-BOLD_NAME = re.compile(rb"bold|black|heavy", re.IGNORECASE)
-REGULAR_WEIGHT, BOLD_WEIGHT = 400, 700
-SAMPLE = 5  # one character in so many tells whether a page's fonts map to letters
+MOST_PAGES = 20_000
+OCR_SCALE = 300 / 72
+MOST_SIDE = 4000
+MOST_ATTACHMENTS = 100
+SILENT, READ = ".silent", ".page"
+DAMAGED = "they are damaged"
 
 
-def load_pdf(path: Path) -> LoadedDocument:
-    """Read a PDF; pages that cannot be read or hold no text are named in the warnings.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """How many pages a PDF has, and sentences about the whole of it."""
+
+    pages: int
+    notes: Sequence[str] = ()
+
+
+def load_pdf(path: Path, options: ReadOptions) -> LoadedDocument:
+    """Read a PDF in one go; pages that cannot be read or hold no text are named in the warnings.
 
     Raises:
         UnreadableDocument: it is encrypted, broken, or holds no text on any page.
     """
-    pdfium = _pdfium()
-    if path.stat().st_size == 0:
-        raise UnreadableDocument("The file is empty. Upload a PDF that holds text.")
-    try:
-        document = pdfium.PdfDocument(path)
-    except pdfium.PdfiumError as error:
-        raise _refusal(error) from error
-    with document:
-        pages, broken = _read_pages(document)
-    silent = [number for number, lines in pages.items() if not lines]
-    if len(silent) == len(pages):
-        raise UnreadableDocument(_nothing(broken) if broken else NO_TEXT)
+    survey = survey_pdf(path)
+    with TemporaryDirectory(prefix="ragstone-pages-") as name:
+        folder = Path(name)
+        read_pages(path, 1, survey.pages, folder)
+        failures: dict[int, str] = {}
+        recogniser = Recogniser(options)
+        for number in silent_pages(folder) if recogniser.is_available else ():
+            if (reason := recognise_page(path, number, folder, recogniser)) is not None:
+                failures[number] = reason
+        return compose_pdf(folder, survey, failures)
+
+
+@translated_damage()
+def survey_pdf(path: Path) -> Survey:
+    """Look at the document as a whole.
+
+    Raises:
+        UnreadableDocument: it is encrypted or broken, or has too many pages.
+    """
+    with _open(path) as document:
+        pages = len(document)
+        if pages > MOST_PAGES:
+            raise UnreadableDocument(f"The PDF has more than {MOST_PAGES} pages. Split it into smaller files.")
+        return Survey(pages=pages, notes=[*_attachments(document), *_labels(document, pages)])
+
+
+@translated_damage()
+def read_pages(path: Path, first: int, last: int, folder: Path) -> None:
+    """Read the pages ``first`` to ``last`` (1-based, both included) into the folder, each as soon as it is read."""
+    with _open(path) as document:
+        for number in range(first, last + 1):
+            try:
+                page = document[number - 1]
+                text = read_page(page)
+                page.close()
+            except _pdfium().PdfiumError:
+                continue  # it has no file then, and is named as damaged
+            _store(folder, number, text)
+
+
+@translated_damage()
+def recognise_page(path: Path, number: int, folder: Path, recogniser: Recogniser) -> str | None:
+    """Recognise the text of a page; returns why that failed."""
+    with _open(path) as document:
+        page = document[number - 1]
+        scale = min(OCR_SCALE, MOST_SIDE / max(*page.get_size(), 1.0))
+        picture = page.render(scale=scale, grayscale=True).to_pil()
+        try:
+            found = recogniser.paragraphs(picture)
+        except OcrFailed as error:
+            return str(error)
+    _store(folder, number, PageText(recognised=found))
+    return None
+
+
+@translated_damage()
+def compose_pdf(folder: Path, survey: Survey, failures: Mapping[int, str]) -> LoadedDocument:
+    """The document that the pages in the folder make; ``failures`` say why pages are missing or were not recognised.
+
+    Raises:
+        UnreadableDocument: no page holds text.
+    """
+    pages = dict(_stored(folder))
+    missing = [number for number in range(1, survey.pages + 1) if number not in pages]
+    reasons = {**dict.fromkeys(missing, DAMAGED), **failures}
+    silent = {number: reasons.pop(number, _no_ocr()) for number, page in pages.items() if page.is_silent}
+    warnings = [*survey.notes, *_left_out(reasons, survey.pages), *_unread(silent, survey.pages), *_hiding(pages)]
     draft = Draft()
-    for number, page in zip(pages, paragraphs(list(pages.values())), strict=True):
+    laid_out = dict(zip(pages, paragraphs([page.lines for page in pages.values()]), strict=True))
+    for number, page in pages.items():
         draft.page(number)
-        for paragraph in page:
-            draft.add(paragraph.text, level=paragraph.level, lines=paragraph.lines)
-    return draft.finish(_warnings(broken, silent, len(pages) + len(broken)))
+        _write(draft, page, laid_out[number])
+    if draft.is_empty:
+        raise UnreadableDocument(" ".join(["The PDF gave no text.", *warnings]) if warnings else "The PDF is empty.")
+    return draft.finish(warnings)
+
+
+def silent_pages(folder: Path) -> list[int]:
+    """The pages in the folder on which something is drawn, but no text."""
+    return sorted(int(path.stem) for path in folder.glob(f"*{SILENT}"))
+
+
+def finished_pages(folder: Path) -> set[int]:
+    """The pages that lie in the folder."""
+    return {int(path.stem) for path in folder.iterdir() if path.suffix in {SILENT, READ}}
 
 
 def _pdfium() -> Any:
@@ -61,6 +137,16 @@ def _pdfium() -> Any:
     import pypdfium2
 
     return pypdfium2
+
+
+def _open(path: Path) -> Any:
+    pdfium = _pdfium()
+    if path.stat().st_size == 0:
+        raise UnreadableDocument("The file is empty. Upload a PDF that holds text.")
+    try:
+        return pdfium.PdfDocument(path)
+    except pdfium.PdfiumError as error:
+        raise _refusal(error) from error
 
 
 def _refusal(error: Exception) -> UnreadableDocument:
@@ -73,23 +159,77 @@ def _refusal(error: Exception) -> UnreadableDocument:
     return UnreadableDocument("The PDF is damaged. Open it in a viewer, print it to a new PDF and upload that.")
 
 
-def _nothing(broken: Sequence[int]) -> str:
-    return (
-        f"No page of the PDF can be read; damaged: {_listed(broken)}. Open it in a viewer, print it to a new PDF and "
-        "upload that."
-    )
+def _attachments(document: Any) -> Iterator[str]:
+    try:
+        count = min(max(0, document.count_attachments()), MOST_ATTACHMENTS)
+        names = [repr(document.get_attachment(n).get_name()[:100]) for n in range(count)]
+    except _pdfium().PdfiumError:
+        return
+    if names:
+        yield f"Attachments that were not read: {', '.join(names[:20])}. Upload them on their own."
 
 
-def _warnings(broken: Sequence[int], silent: Sequence[int], total: int) -> list[str]:
-    warnings = []
-    if broken:
-        warnings.append(f"{len(broken)} of {total} pages are damaged and were left out: {_listed(broken)}.")
-    if silent:
-        warnings.append(f"{len(silent)} of {total} pages hold no text that can be read (scanned?): {_listed(silent)}.")
-    return warnings
+def _labels(document: Any, pages: int) -> Iterator[str]:
+    """Says so when the document calls its pages otherwise than by counting them."""
+    for number in range(1, pages + 1):
+        label = document.get_page_label(number - 1)
+        if label and label != str(number):
+            yield f"Page numbers count the sheets of the file; it calls sheet {number} {label[:20]!r}."
+            return
 
 
-def _listed(numbers: Sequence[int]) -> str:
+def _store(folder: Path, number: int, page: PageText) -> None:
+    """Keep a page under a temporary name until it is whole: the process may die at any time."""
+    part = folder / f"{number}.part"
+    part.write_bytes(pickle.dumps(page))
+    part.rename(folder / f"{number}{SILENT if page.is_silent else READ}")
+    if not page.is_silent:
+        (folder / f"{number}{SILENT}").unlink(missing_ok=True)
+
+
+def _stored(folder: Path) -> Iterator[tuple[int, PageText]]:
+    for number in sorted(finished_pages(folder)):
+        path = folder / f"{number}{READ}"
+        found = path if path.exists() else path.with_suffix(SILENT)
+        yield number, pickle.loads(found.read_bytes())  # noqa: S301 -- written by `_store` a moment ago
+
+
+def _write(draft: Draft, page: PageText, laid_out: Sequence[Paragraph]) -> None:
+    for paragraph in laid_out:
+        draft.add(paragraph.text, level=paragraph.level, lines=paragraph.lines)
+    for text in page.recognised:
+        draft.add(text)
+    draft.add("\n".join(page.notes), lines=True)
+
+
+def _no_ocr() -> str:
+    return f"they are scanned, or their fonts do not say which letters they draw; to read them, {INSTALL}"
+
+
+def _left_out(reasons: Mapping[int, str], total: int) -> Iterator[str]:
+    for reason, numbers in _by_reason(reasons):
+        yield f"{len(numbers)} of {total} pages were left out ({reason}): {listed(numbers)}."
+
+
+def _unread(reasons: Mapping[int, str], total: int) -> Iterator[str]:
+    for reason, numbers in _by_reason(reasons):
+        yield f"{len(numbers)} of {total} pages need OCR ({reason}): {listed(numbers)}."
+
+
+def _hiding(pages: Mapping[int, PageText]) -> Iterator[str]:
+    numbers = [number for number, page in pages.items() if page.hides]
+    if numbers:
+        yield f"Text that a reader cannot see was left out (invisible, tiny or off the page): pages {listed(numbers)}."
+
+
+def _by_reason(reasons: Mapping[int, str]) -> list[tuple[str, list[int]]]:
+    grouped: dict[str, list[int]] = {}
+    for number in sorted(reasons):
+        grouped.setdefault(reasons[number], []).append(number)
+    return list(grouped.items())
+
+
+def listed(numbers: Sequence[int]) -> str:
     """Page numbers as 1, 4-7, 9; no more than twenty entries."""
     runs: list[list[int]] = []
     for number in numbers:
@@ -99,136 +239,3 @@ def _listed(numbers: Sequence[int]) -> str:
             runs.append([number])
     entries = ["-".join(map(str, run)) for run in runs]
     return ", ".join(entries[:20]) + (" …" if len(entries) > 20 else "")
-
-
-def _read_pages(document: Any) -> tuple[dict[int, list[Line]], list[int]]:
-    """The lines of each readable page by its number, and the numbers of the others."""
-    pages: dict[int, list[Line]] = {}
-    broken: list[int] = []
-    for index in range(len(document)):
-        try:
-            page = document[index]
-            text_page = _text_page(page)
-        except _pdfium().PdfiumError:
-            broken.append(index + 1)
-            continue
-        pages[index + 1] = [] if _is_garbled(text_page) else _lines(text_page, page.get_size())
-        text_page.close()
-        page.close()
-    return pages, broken
-
-
-def _text_page(page: Any) -> Any:
-    """The text of a page, in the order of its lines; many a turned page holds text that was not turned with it."""
-    text_page = page.get_textpage()
-    if page.get_rotation() == 0 or not _is_upright(text_page):
-        return text_page
-    text_page.close()
-    page.set_rotation(0)
-    return page.get_textpage()
-
-
-def _is_upright(page: Any) -> bool:
-    """Whether most characters stand upright on the page as it was before it was turned."""
-    raw = _pdfium().raw
-    matrix = raw.FS_MATRIX()
-    sample = range(0, page.count_chars(), SAMPLE)
-    upright = 0
-    for n in sample:
-        raw.FPDFText_GetMatrix(page, n, matrix)
-        upright += matrix.a > abs(matrix.b)
-    return 2 * upright > len(sample)
-
-
-def _lines(page: Any, size: tuple[float, float]) -> list[Line]:
-    """The lines of a text page in PDFium's order, which is that of the file; those that run askew come last."""
-    raw = _pdfium().raw
-    units = _units(raw, page)
-    found: list[tuple[float, Line]] = []
-    start = 0
-    for part in units.split("\n"):
-        text = part.rstrip("\r ")
-        first, last = start + len(text) - len(text.lstrip()), start + len(text) - 1
-        start += len(part) + 1
-        if first <= last and (readable := _readable(text.lstrip())):
-            found.append(_line(raw, page, readable, first, last, size[1]))
-    return _straight_first(found)
-
-
-def _units(raw: Any, page: Any) -> str:
-    """One code unit per character of the page, so that offsets are the indices that PDFium's other functions take."""
-    count: int = page.count_chars()
-    units: str = page.get_text_range() if count else ""
-    if len(units) == count:
-        return units
-    # Some characters are none of the text, or two units of it; one by one takes twice as long but is never wrong.
-    return "".join(chr(raw.FPDFText_GetUnicode(page, n)) for n in range(count))
-
-
-def _is_garbled(page: Any) -> bool:
-    """Whether most characters of a page are drawn without saying which letters they are."""
-    sample = range(0, page.count_chars(), SAMPLE)
-    raw = _pdfium().raw
-    errors = [n for n in sample if raw.FPDFText_HasUnicodeMapError(page, n) == 1]
-    return 2 * len(errors) > len(sample)
-
-
-def _straight_first(found: Sequence[tuple[float, Line]]) -> list[Line]:
-    letters: Counter[float] = Counter()
-    for angle, line in found:
-        letters[angle] += len(line.text)
-    usual = max(letters, key=letters.__getitem__, default=0.0)
-    askew = [replace(line, aside=True) for angle, line in found if angle != usual]
-    return [line for angle, line in found if angle == usual] + askew
-
-
-def _line(raw: Any, page: Any, text: str, first: int, last: int, height: float) -> tuple[float, Line]:
-    """A line and the angle at which it runs, in radians."""
-    matrix = raw.FS_MATRIX()
-    raw.FPDFText_GetMatrix(page, first, matrix)
-    angle = round(math.atan2(matrix.b, matrix.a), 1)
-    # The first character is often a bullet or a footnote's mark, in a font of its own.
-    fonts = sorted(filter(None, (_font(raw, page, n) for n in (first, (first + last) // 2, last))))
-    size, weight = fonts[len(fonts) // 2] if fonts else (0.0, REGULAR_WEIGHT)
-    left, right, bottom, top = _box(raw, page, first, angle)
-    end = _box(raw, page, last, angle) if last > first else (left, right, bottom, top)
-    line = Line(
-        text=text,
-        left=left,
-        right=end[1],
-        top=top,
-        bottom=end[2],
-        size=size or top - bottom,
-        weight=weight,
-        margin=angle == 0 and not MARGIN_SHARE * height < (top + bottom) / 2 < (1 - MARGIN_SHARE) * height,
-    )
-    return angle, line
-
-
-def _font(raw: Any, page: Any, index: int) -> tuple[float, int] | None:
-    """Size in points and weight of a character's font; nothing for a space that PDFium put in."""
-    weight = raw.FPDFText_GetFontWeight(page, index)
-    name = create_string_buffer(NAME_BYTES)
-    raw.FPDFText_GetFontInfo(page, index, name, NAME_BYTES, c_int())
-    if not name.value:
-        return None
-    matrix = raw.FS_MATRIX()
-    raw.FPDFText_GetMatrix(page, index, matrix)
-    size = raw.FPDFText_GetFontSize(page, index) * math.hypot(matrix.c, matrix.d)
-    return size, max(weight, BOLD_WEIGHT if BOLD_NAME.search(name.value) else REGULAR_WEIGHT)
-
-
-def _box(raw: Any, page: Any, index: int, angle: float) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top of a character, turned to run to the right."""
-    box = raw.FS_RECTF()
-    raw.FPDFText_GetLooseCharBox(page, index, box)
-    corners = [turned(x, y, angle) for x in (box.left, box.right) for y in (box.bottom, box.top)]
-    across, up = [x for x, _ in corners], [y for _, y in corners]
-    return min(across), max(across), min(up), max(up)
-
-
-def _readable(units: str) -> str:
-    """Surrogate pairs joined, PDFium's marks for a hyphen made one, ligatures spelt out, control characters gone."""
-    text = units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").translate(LIGATURES)
-    parts = text.replace("\ufffe", HYPHEN).split(HYPHEN)
-    return HYPHEN.join(clean(part).replace("\n", " ") for part in parts)

@@ -11,7 +11,8 @@ from typing import Any
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft
-from ingest.formats.archive import AGAIN, check_archive
+from ingest.formats.archive import check_archive
+from ingest.formats.damage import AGAIN
 from ingest.formats.table import trimmed, write_table
 
 MOST_CELLS = 5_000_000

@@ -9,7 +9,8 @@ from typing import Any
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft
-from ingest.formats.archive import AGAIN, check_archive
+from ingest.formats.archive import check_archive
+from ingest.formats.damage import AGAIN
 from ingest.formats.table import write_table
 
 MOST_NESTED = 20

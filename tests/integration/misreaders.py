@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from core.domain import Block, LoadedDocument
+from ingest.formats.pdf import read_pages
 from ingest.options import ReadOptions
 
 
@@ -18,6 +21,19 @@ def misread(path: Path, media_type: str, options: ReadOptions) -> LoadedDocument
     """Do what the file says, as if its bytes had made the reader do it."""
     deed, _, argument = path.read_text().partition(" ")
     return _said(DEEDS[deed](argument))
+
+
+def misread_pages(path: Path, first: int, last: int, folder: Path) -> None:
+    """Read pages, and do what the first words of a page say if they are one of our deeds."""
+    for number in range(first, last + 1):
+        with TemporaryDirectory() as name:
+            read_pages(path, number, number, Path(name))
+            (found,) = Path(name).iterdir()
+            page = pickle.loads(found.read_bytes())  # noqa: S301 -- written a line above
+        words = page.lines[0].text
+        deed, _, argument = words.partition(" ")
+        DEEDS.get(deed, str)(argument)
+        read_pages(path, number, number, folder)
 
 
 def _sleep(seconds: str) -> str:

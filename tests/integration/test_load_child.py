@@ -11,9 +11,12 @@ import psutil
 import pytest
 
 from core.errors import UnreadableDocument, UnsupportedType
+from ingest.children import Children
 from ingest.load import Loader, open_loader
 from ingest.media import HEAD_BYTES, PDF, PLAIN, detect
-from tests.integration.misreaders import misread
+from ingest.options import ReadOptions
+from ingest.slices import SLICE_PAGES, SlicedReading
+from tests.integration.misreaders import misread, misread_pages
 from tests.pdf import Words, make_pdf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,6 +134,60 @@ async def test_the_parent_never_imports_the_readers_libraries() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT, stdout=subprocess.PIPE)
     output, _ = await process.communicate()
     assert output.decode().strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("deed", "reason"),
+    [
+        ("crash", "reading one crashed its reader (SIGSEGV)"),
+        ("spin 600", "reading one took too long"),
+        ("eat 400", "256 MB"),
+    ],
+)
+async def test_a_page_that_cannot_be_read_costs_no_other_and_is_named(tmp_path: Path, deed: str, reason: str) -> None:
+    path = tmp_path / "paper.pdf"
+    count = SLICE_PAGES + 4
+    deeds = {1: deed, SLICE_PAGES // 2: deed, SLICE_PAGES + 2: deed}
+    path.write_bytes(make_pdf([[Words(deeds.get(number, f"number{number}"), y=400)] for number in range(1, count + 1)]))
+    children = Children(memory_mb=256, processes=1)
+    try:
+        reading = SlicedReading(
+            children=children,
+            path=path,
+            options=ReadOptions(ocr=False),
+            timeout_s=60,
+            slice_timeout_s=3,
+            read=misread_pages,
+        )
+        loaded = await reading.load()
+    finally:
+        await children.close()
+    assert loaded.text.split() == [f"number{number}" for number in range(1, count + 1) if number not in deeds]
+    assert [page.number for page in loaded.pages] == [n for n in range(1, count + 1) if n not in deeds]
+    (warning,) = loaded.warnings
+    assert reason in warning
+    assert warning.endswith(f": {', '.join(map(str, deeds))}.")
+
+
+async def test_pages_beyond_the_documents_time_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "paper.pdf"
+    path.write_bytes(make_pdf([[Words("number1")], *([Words("sleep 600")] for _ in range(30))]))
+    children = Children(memory_mb=256, processes=1)
+    try:
+        reading = SlicedReading(
+            children=children,
+            path=path,
+            options=ReadOptions(ocr=False),
+            timeout_s=4,
+            slice_timeout_s=2,
+            read=misread_pages,
+        )
+        loaded = await reading.load()
+    finally:
+        await children.close()
+    assert loaded.text == "number1"
+    assert "INGEST__LOAD_TIMEOUT_S)): " in loaded.warnings[-1]
+    assert loaded.warnings[-1].endswith("-31.")
 
 
 def readers() -> list[psutil.Process]:

@@ -7,6 +7,7 @@ import pytest
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.formats.pdf import load_pdf
+from ingest.options import ReadOptions
 from tests.pdf import Words, make_pdf, paragraph
 
 PROSE = (
@@ -14,11 +15,14 @@ PROSE = (
     "the bay, and it has been kept by the same family ever since."
 )
 
+SCAN = b"q 595 0 0 842 0 0 cm BI /W 2 /H 2 /CS /G /BPC 8 ID \x00\xff\xff\x00 EI Q\n"
+"""A picture that fills its page."""
+
 
 def read(folder: Path, data: bytes) -> LoadedDocument:
     path = folder / "paper.pdf"
     path.write_bytes(data)
-    return load_pdf(path)
+    return load_pdf(path, ReadOptions(ocr=False))
 
 
 def blocks(loaded: LoadedDocument) -> list[tuple[int, str]]:
@@ -115,16 +119,79 @@ def test_a_pdf_that_needs_no_password_to_be_read_is_read(tmp_path: Path) -> None
     assert read(tmp_path, make_pdf([[Words("open to all")]], password="")).text == "open to all"
 
 
-def test_a_pdf_without_text_says_to_run_ocr(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableDocument, match=r"no text.*OCR"):
+def test_a_pdf_of_pictures_says_that_it_needs_ocr_and_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableDocument, match=r"no text.*2 of 2 pages need OCR.*install tesseract.*: 1-2"):
+        read(tmp_path, make_pdf([SCAN, SCAN]))
+
+
+def test_a_pdf_of_blank_pages_is_empty(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableDocument, match="The PDF is empty"):
         read(tmp_path, make_pdf([[], []]))
 
 
-def test_pages_without_text_are_named_beside_those_that_have_some(tmp_path: Path) -> None:
-    loaded = read(tmp_path, make_pdf([[Words("one")], [], [], [Words("four")], []]))
+def test_pages_that_need_ocr_are_named_and_blank_ones_are_not(tmp_path: Path) -> None:
+    loaded = read(tmp_path, make_pdf([[Words("one")], SCAN, SCAN, [Words("four")], SCAN, []]))
     assert loaded.text.split() == ["one", "four"]
-    assert [page.number for page in loaded.pages] == [1, 2, 3, 4, 5]
-    assert list(loaded.warnings) == ["3 of 5 pages hold no text that can be read (scanned?): 2-3, 5."]
+    assert [page.number for page in loaded.pages] == [1, 2, 3, 4, 5, 6]
+    (warning,) = loaded.warnings
+    assert warning.startswith("3 of 6 pages need OCR")
+    assert warning.endswith(": 2-3, 5.")
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        b"BT /F1 11 Tf 3 Tr 72 400 Td (hidden) Tj ET",
+        b"BT /F1 11 Tf 1 g 72 400 Td (hidden) Tj ET",
+        b"BT /F1 1 Tf 72 400 Td (hidden) Tj ET",
+        b"BT /F1 11 Tf 72 -400 Td (hidden) Tj ET",
+        b"BT /F1 11 Tf 900 400 Td (hidden) Tj ET",
+    ],
+    ids=["invisible", "white", "tiny", "below the page", "beside the page"],
+)
+def test_text_that_a_reader_cannot_see_is_left_out_and_the_page_is_named(tmp_path: Path, hidden: bytes) -> None:
+    seen = b"BT /F1 11 Tf 72 760 Td (seen) Tj ET\n"
+    loaded = read(tmp_path, make_pdf([seen, seen + hidden]))
+    assert loaded.text.split() == ["seen", "seen"]
+    (warning,) = loaded.warnings
+    assert "cannot see was left out" in warning
+    assert warning.endswith("pages 2.")
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        SCAN + b"BT /F1 11 Tf 3 Tr 72 400 Td (seen) Tj ET",
+        b"0 g 60 380 300 60 re f BT /F1 11 Tf 1 g 72 400 Td (seen) Tj ET",
+        b"BT /F1 11 Tf 0.5 g 72 400 Td (seen) Tj ET",
+    ],
+    ids=["OCR layer over a scan", "white on black", "grey"],
+)
+def test_text_that_only_looks_hidden_is_kept(tmp_path: Path, seen: bytes) -> None:
+    loaded = read(tmp_path, make_pdf([seen]))
+    assert loaded.text == "seen"
+    assert list(loaded.warnings) == []
+
+
+def test_a_pdf_that_hides_all_of_its_text_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableDocument, match="cannot see was left out"):
+        read(tmp_path, make_pdf([b"BT /F1 11 Tf 3 Tr 72 400 Td (hidden) Tj ET"]))
+
+
+def test_comments_and_form_fields_are_read_and_attachments_are_named(tmp_path: Path) -> None:
+    comment = b"<< /Type /Annot /Subtype /Text /Rect [0 0 9 9] /Contents (check this) >>"
+    field = b"<< /Type /Annot /Subtype /Widget /FT /Tx /Rect [0 0 9 9] /T (city) /V (Tornby) >>"
+    files = b"/Names << /EmbeddedFiles << /Names [(a.txt) << /Type /Filespec /F (a.txt) /UF (a.txt) >>] >> >>"
+    data = make_pdf([[Words("body")]], annotations=comment + field, catalog=files)
+    loaded = read(tmp_path, data)
+    assert loaded.text == "body\n\nComment: check this\ncity: Tornby"
+    assert list(loaded.warnings) == ["Attachments that were not read: 'a.txt'. Upload them on their own."]
+
+
+def test_pages_are_counted_and_it_is_said_that_the_document_labels_them_otherwise(tmp_path: Path) -> None:
+    loaded = read(tmp_path, make_pdf([[Words("one")]], catalog=b"/PageLabels << /Nums [0 << /S /r /St 4 >>] >>"))
+    assert [page.number for page in loaded.pages] == [1]
+    assert list(loaded.warnings) == ["Page numbers count the sheets of the file; it calls sheet 1 'iv'."]
 
 
 def test_damaged_pages_are_named_beside_those_that_can_be_read(tmp_path: Path) -> None:
@@ -133,7 +200,7 @@ def test_damaged_pages_are_named_beside_those_that_can_be_read(tmp_path: Path) -
     damaged = data[:second_page] + data[second_page:].replace(b"/Type /Page ", b"/Type /Pagx ", 1)
     loaded = read(tmp_path, damaged)
     assert loaded.text.split() == ["one", "three"]
-    assert list(loaded.warnings) == ["1 of 3 pages are damaged and were left out: 2."]
+    assert list(loaded.warnings) == ["1 of 3 pages were left out (they are damaged): 2."]
 
 
 @pytest.mark.parametrize("data", [b"%PDF-1.7\nnothing", b"\x00" * 100, make_pdf([[Words("x")]])[:60]])
