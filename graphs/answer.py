@@ -64,13 +64,14 @@ class Verifier:
         if not spans:
             return ""
         taken: list[str] = []
-        passages = [hit.chunk.text for hit in self.hits]
+        passages = [chunk.text for hit in self.hits for chunk in hit.chunks]
+        owners = [number for number, hit in enumerate(self.hits) for _ in hit.chunks]
         before = 0
         for start, end in spans:
             gap, sentence = self._buffer[before:start], self._buffer[start:end]
             before = end
             self._refused = self._refused or says_not_found(sentence)
-            claim = examine(without_heading(sentence, self.hits), self.question, passages)
+            claim = examine(without_heading(sentence, self.hits), self.question, passages, owners)
             if not claim.text:
                 continue
             if self._refused or claim.evidence is None:

@@ -82,17 +82,29 @@ def find_evidence(sentence: str, question: str, passages: Sequence[str], marked:
     return best
 
 
-def examine(sentence: str, question: str, passages: Sequence[str]) -> Claim:
-    """A sentence of an answer as a claim with its evidence."""
-    text, marked = split_marks(sentence, len(passages))
+def examine(sentence: str, question: str, passages: Sequence[str], owners: Sequence[int] | None = None) -> Claim:
+    """A sentence of an answer as a claim with its evidence.
+
+    Args:
+        sentence: what the model wrote, with its marks.
+        question: what was asked.
+        passages: the texts to look in.
+        owners: for each of them the 0-based number that a mark has for it; its own place when they are left out.
+    """
+    owners = range(len(passages)) if owners is None else owners
+    text, named = split_marks(sentence, max(owners, default=-1) + 1)
+    marked = [place for place, owner in enumerate(owners) if owner in named]
     return Claim(text, marked, find_evidence(text, question, passages, marked) if text else None)
 
 
 class Citations:
-    """The citations of one answer, numbered in the order of their marks; the same quote keeps its number."""
+    """The citations of one answer, numbered in the order of their marks; the same quote keeps its number.
+
+    The passages of an `Evidence` are the chunks of all hits, one after the other.
+    """
 
     def __init__(self, hits: Sequence[Hit]) -> None:
-        self._hits = hits
+        self._parts = [(hit, chunk) for hit in hits for chunk in hit.chunks]
         self._numbers: dict[tuple[int, int, int], int] = {}
 
     def mark(self, evidence: Evidence) -> int:
@@ -105,15 +117,15 @@ class Citations:
 
     def _citation(self, number: int, key: tuple[int, int, int]) -> Citation:
         passage, start, end = key
-        hit = self._hits[passage]
+        hit, chunk = self._parts[passage]
         return Citation(
             n=number,
-            document_id=hit.chunk.document,
+            document_id=chunk.document,
             document_name=hit.document_name,
-            chunk_id=hit.chunk.id,
-            page=hit.chunk.page_at(hit.chunk.start + start),
-            section=tuple(hit.chunk.section),
-            quote=hit.chunk.text[start:end],
-            start=hit.chunk.start + start,
-            end=hit.chunk.start + end,
+            chunk_id=chunk.id,
+            page=chunk.page_at(chunk.start + start),
+            section=tuple(chunk.section),
+            quote=chunk.text[start:end],
+            start=chunk.start + start,
+            end=chunk.start + end,
         )

@@ -18,7 +18,7 @@ from langgraph.runtime import Runtime
 from langsmith import traceable
 from typing_extensions import TypedDict
 
-from core.domain import Chunk, Citation, Hit, Scope, Scores
+from core.domain import Chunk, Citation, Hit, Passage, Scope, Scores
 from core.errors import InvalidInput, Unavailable
 from core.settings import RetrievalSettings
 from graphs.answer import NOTHING_FOUND, Verifier, verify
@@ -179,7 +179,7 @@ def rewrite_messages(prompt: str, question: str, history: Sequence[str]) -> list
 
 def answer_messages(prompt: str, question: str, hits: Sequence[Hit]) -> list[BaseMessage]:
     """The model's task of answering from numbered passages; the prompt's prefix is the same every time."""
-    passages = [f"[{number}] {hit.chunk.embedded_text}" for number, hit in enumerate(hits, start=1)]
+    passages = [f"[{number}] {hit.read_text}" for number, hit in enumerate(hits, start=1)]
     return [SystemMessage(prompt), HumanMessage("\n\n".join([*passages, f"Question: {question}"]))]
 
 
@@ -206,11 +206,13 @@ def reply_of(text: str, citations: list[dict[str, Any]], message_id: str | None)
 
 def hit_of(passage: Mapping[str, Any]) -> Hit:
     """A hit from the form that it has in the state, where only plain values may be."""
+    wider = passage.get("passage")
     return Hit(
         chunk=Chunk(**passage["chunk"]),
         document_name=passage["document_name"],
         collection=passage["collection"],
         scores=Scores(**passage["scores"]),
+        passage=wider and Passage(**{**wider, "chunks": tuple(Chunk(**chunk) for chunk in wider["chunks"])}),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Literal
 
 from core.domain import Chunk, ChunkId, Hit
@@ -62,7 +63,7 @@ def spread(
         if current is None:
             found.append(Spread(hit, (), 0, 0))
             continue
-        family = [chunk for chunk in near if expand == "neighbours" or same_section(chunk, current)]
+        family = near if expand == "neighbours" else _section_of(current, near)
         chunks = _grown(family, current.id, taken, budget, count)
         taken.update(chunk.id for chunk in chunks)
         start, end = min(chunk.start for chunk in chunks), max(chunk.end for chunk in chunks)
@@ -78,6 +79,14 @@ def same_section(chunk: Chunk, other: Chunk) -> bool:
     if bounds != (other.parent_start, other.parent_end):
         return False
     return bounds != (None, None) or tuple(chunk.section) == tuple(other.section)
+
+
+def _section_of(chunk: Chunk, near: Sequence[Chunk]) -> Sequence[Chunk]:
+    """The chunks of its section without a gap: the same headings may come again further on."""
+    place = near.index(chunk)
+    before = takewhile(lambda other: same_section(other, chunk), reversed(near[:place]))
+    after = takewhile(lambda other: same_section(other, chunk), near[place:])
+    return [*reversed([*before]), *after]
 
 
 def _grown(
