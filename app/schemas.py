@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from core.domain import FieldKind
 from core.settings import ChunkStrategy
 from ingest.chunking.spec import ChunkerSpec
+from tools.expansion import EXPAND_TOKENS
 
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$")]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[^\x00$][^\x00]{0,62}$")]
@@ -180,14 +181,46 @@ class JobsRetried(BaseModel):
 
 
 class SearchRequest(BaseModel):
-    """A search; without ``collections`` all that the key may read."""
+    """A search; without ``collections`` all that the key may read. What is left out is off."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"query": "When is the price due?"},
+                {
+                    "query": "When is the price due?",
+                    "collections": ["contracts"],
+                    "filter": {"year": {"$gte": 2020, "$lt": 2024}, "topics": {"$in": ["law", "sales"]}},
+                    "limit": 5,
+                    "distinct": True,
+                    "expand": "parent",
+                },
+            ]
+        },
+    )
 
     query: str = Field(min_length=1)
     collections: list[CollectionName] | None = None
+    filter: dict[str, Any] | None = Field(
+        None,
+        description="which documents may be found: metadata fields and operators ($eq $ne $gt $gte $lt $lte $in $nin "
+        "$all $exists), joined with $and, $or, $not",
+        examples=[{"$or": [{"author": "Ann"}, {"published": {"$gte": "2024-01-01"}}]}],
+    )
     limit: int = Field(10, ge=1, le=100)
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
+    threshold: float | None = Field(
+        None, ge=-1, le=1, description="least cosine to the query; has no effect in mode lexical"
+    )
+    distinct: bool = Field(False, description="leave out hits that a better one says already")
+    diversity: float | None = Field(
+        None, ge=0, le=1, description="maximal marginal relevance: 1 asks for relevance only, 0 for difference only"
+    )
+    expand: Literal["none", "neighbours", "parent"] = Field(
+        "none", description="also give the text around each hit: its neighbours, or its section"
+    )
+    expand_tokens: int = Field(EXPAND_TOKENS, ge=1, le=4000, description="most tokens of a widened passage")
 
 
 class ScoresOut(BaseModel):
@@ -198,21 +231,34 @@ class ScoresOut(BaseModel):
     lexical: float | None
 
 
+class PassageOut(BaseModel):
+    """A chunk with what lies around it: ``text`` is ``start:end`` of the document's text, ``chunks`` lie in it."""
+
+    text: str
+    start: int
+    end: int
+    chunks: list[UUID]
+
+
 class HitOut(BaseModel):
-    """A chunk that was found."""
+    """A chunk that was found; ``passage`` when more was asked for with ``expand``."""
 
     document_id: UUID
     document_name: str
     collection_id: UUID
     chunk: ChunkOut
     scores: ScoresOut
+    passage: PassageOut | None = None
 
 
 class SearchResponse(BaseModel):
     """The hits, best first, and the milliseconds that each stage took."""
 
     hits: list[HitOut]
-    timings: dict[str, float] = Field(description="milliseconds: embed, index, fuse, fetch, total")
+    timings: dict[str, float] = Field(
+        description="milliseconds of each stage that ran, and total: embed, filter, index, fuse, threshold, fetch, "
+        "diversify, expand"
+    )
 
 
 class CitationOut(BaseModel):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NewType, TypeAlias
+from typing import Any, NamedTuple, NewType, TypeAlias
 
 TenantId = NewType("TenantId", uuid.UUID)
 PrincipalId = NewType("PrincipalId", uuid.UUID)
@@ -69,6 +69,14 @@ class FieldKind(StrEnum):
 
 Schema: TypeAlias = Mapping[str, FieldKind]
 """The metadata fields that a collection's documents may have."""
+
+
+class NamedSchema(NamedTuple):
+    """A collection's name and its schema; ``None``: its metadata is free."""
+
+    collection: str
+    schema: Schema | None
+
 
 MOMENT = re.compile(
     r"(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"

@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from core.database import Pool
-from core.domain import CollectionId, FieldKind, Schema, Scope, TenantId
+from core.domain import CollectionId, FieldKind, NamedSchema, Schema, Scope, TenantId
 from core.errors import Conflict, InvalidInput, NotFound
 from ingest.chunking.spec import ChunkerSpec, check_spec, read_spec
 from ingest.metadata import check_metadata
@@ -129,7 +129,7 @@ class Collections:
             raise NotFound(f"There is no collection {missing[0]!r}. Create it with POST /collections.")
         return frozenset(found.values())
 
-    async def schemas(self, scope: Scope) -> list[tuple[str, Schema | None]]:
+    async def schemas(self, scope: Scope) -> list[NamedSchema]:
         """The name and the metadata schema of each collection in the scope, by name."""
         collections = None if scope.collections is None else list(scope.collections)
         async with self._pool.connection() as connection:
@@ -138,7 +138,7 @@ class Collections:
                 "AND (%s::uuid[] IS NULL OR id = ANY(%s)) ORDER BY name",
                 (scope.tenant, collections, collections),
             )
-            return [(row["name"], _schema(row["metadata_schema"])) for row in await cursor.fetchall()]
+            return [NamedSchema(row["name"], _schema(row["metadata_schema"])) for row in await cursor.fetchall()]
 
     async def set_schema(self, tenant: TenantId, name: str, schema: Schema | None) -> Collection:
         """Change what the collection says of its documents' metadata.

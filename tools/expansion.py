@@ -10,6 +10,8 @@ from typing import Literal
 from core.domain import Chunk, ChunkId, Hit
 
 Expand = Literal["none", "neighbours", "parent"]
+EXPAND_TOKENS = 480
+"""The most tokens of a widened passage unless something else is asked for: three chunks of the default size."""
 REACH = 16
 """The most chunks that are looked at before and after a hit."""
 

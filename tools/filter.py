@@ -14,9 +14,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
-from core.domain import FieldKind, Schema, moment_of
+from core.domain import FieldKind, NamedSchema, moment_of
 from core.errors import InvalidInput
 
 BUILT_IN: Mapping[str, FieldKind] = {
@@ -84,13 +84,6 @@ class Not:
 Filter: TypeAlias = Condition | AllOf | AnyOf | Not
 
 
-class SchemaOf(NamedTuple):
-    """A searched collection's name and its schema; ``None``: its metadata is free."""
-
-    collection: str
-    schema: Schema | None
-
-
 def parse_filter(value: Any) -> Filter:
     """The filter that the JSON value is.
 
@@ -115,7 +108,7 @@ def conditions(parsed: Filter) -> list[Condition]:
             return [condition for part in parsed.parts for condition in conditions(part)]
 
 
-def check_filter(parsed: Filter, schemas: Sequence[SchemaOf]) -> Filter:
+def check_filter(parsed: Filter, schemas: Sequence[NamedSchema]) -> Filter:
     """The filter with the kind of each field, as the schemas of the searched collections have it.
 
     Where every collection has a schema, a field must be in one of them; what a schema says of a field binds.
@@ -225,7 +218,7 @@ def _kind_of(value: Any) -> str:
     return next((name for kind, name in names.items() if isinstance(value, kind)), "a number")
 
 
-def _checked(condition: Condition, schemas: Sequence[SchemaOf]) -> Condition:
+def _checked(condition: Condition, schemas: Sequence[NamedSchema]) -> Condition:
     if condition.built_in:
         return _typed(condition, BUILT_IN[condition.field], "")
     found = False

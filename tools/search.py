@@ -10,13 +10,16 @@ from functools import partial
 from itertools import islice
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.database import Pool
 from core.domain import ChunkId, Hit, Scope, Scores
 from core.index import IndexQuery, Ranking, VectorIndex
 from models.embedder import Embedder
 from models.lexical import LexicalEncoder
 from tools.diversity import distinct, diversified
-from tools.expansion import Expand, spread
+from tools.expansion import EXPAND_TOKENS, Expand, spread
 from tools.filter import Filter
 from tools.fusion import fuse
 from tools.passages import Passages
@@ -31,22 +34,23 @@ MOST_DOCUMENTS = 10_000
 """Documents that the index is held to by their ids; where more pass a filter, what it finds is sifted."""
 DEEPER = 4
 """How many times deeper the index is asked each time that sifting leaves too little."""
-EXPAND_TOKENS = 480
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
     """How to search; what is left as it is costs nothing.
 
-    ``filter`` was checked (`tools.filter.check_filter`). ``distinct`` leaves out what a better hit says already.
-    ``diversity`` is the lambda of maximal marginal relevance, 0 to 1. ``expand`` widens each hit to at most
-    ``expand_tokens`` tokens.
+    ``filter`` was checked (`tools.filter.check_filter`). ``threshold`` is the least cosine to the question: hits that
+    only their words have found get theirs as well; in the mode ``lexical`` there is none. ``distinct`` leaves out what
+    a better hit says already. ``diversity`` is the lambda of maximal marginal relevance, 0 to 1. ``expand`` widens each
+    hit to at most ``expand_tokens`` tokens.
     """
 
     mode: Mode = "hybrid"
     filter: Filter | None = None
     distinct: bool = False
     diversity: float | None = None
+    threshold: float | None = None
     expand: Expand = "none"
     expand_tokens: int = EXPAND_TOKENS
 
@@ -58,7 +62,7 @@ PLAIN = SearchOptions()
 class SearchResult:
     """The hits, best first, and the milliseconds of each stage that ran.
 
-    Stages: filter, embed, index, fuse, fetch, diversify, expand; and their total.
+    Stages: embed, filter, index, fuse, threshold, fetch, diversify, expand; and their total.
     """
 
     hits: Sequence[Hit]
@@ -92,13 +96,21 @@ class Search:
     """Finds chunks. The index ranks, PostgreSQL decides what exists: a deleted document is gone in the same moment."""
 
     def __init__(
-        self, pool: Pool, index: VectorIndex, embedder: Embedder, lexical: LexicalEncoder, *, candidates: int
+        self,
+        pool: Pool,
+        index: VectorIndex,
+        embedder: Embedder,
+        lexical: LexicalEncoder,
+        *,
+        candidates: int,
+        most_documents: int = MOST_DOCUMENTS,
     ) -> None:
         self._passages = Passages(pool)
         self._index = index
         self._embedder = embedder
         self._lexical = lexical
         self._candidates = candidates
+        self._most_documents = most_documents
 
     async def __call__(self, text: str, *, scope: Scope, limit: int, options: SearchOptions = PLAIN) -> SearchResult:
         """The ``limit`` best chunks within the scope.
@@ -111,11 +123,14 @@ class Search:
             query = IndexQuery(
                 dense=None if options.mode == "lexical" else await self._embedder.embed_query(text),
                 lexical=None if options.mode == "dense" else self._lexical.encode_query(text),
-                limit=max(self._candidates, limit),
+                limit=max(self._candidates, wanted_hits(limit, options)),
             )
         ranking = await self._rank(query, scope, options.filter, clock)
         with clock("fuse"):
             matches = fuse(ranking)
+        if options.threshold is not None and query.dense is not None:
+            with clock("threshold"):
+                matches = await self._near(matches, query.dense, options.threshold, scope)
         hits = await self._choose(matches, scope, limit, options, clock)
         return SearchResult(hits, clock.timings)
 
@@ -124,7 +139,7 @@ class Search:
             with clock("index"):
                 return await self._index.query(query, scope=scope)
         with clock("filter"):
-            documents = await self._passages.documents(wanted, scope, most=MOST_DOCUMENTS)
+            documents = await self._passages.documents(wanted, scope, most=self._most_documents)
         if documents is None:
             return await self._sift(query, scope, wanted, clock)
         with clock("index"):
@@ -144,6 +159,19 @@ class Search:
             kept = [[match for match in side if match.id in passing][: query.limit] for side in sides]
             if all(len(some) == query.limit or len(side) < depth for some, side in zip(kept, sides, strict=True)):
                 return Ranking(dense=kept[0], lexical=kept[1])
+
+    async def _near(
+        self, matches: Sequence[tuple[ChunkId, Scores]], question: NDArray[np.float32], threshold: float, scope: Scope
+    ) -> list[tuple[ChunkId, Scores]]:
+        """Those of the matches whose cosine to the question is at least the threshold."""
+        unknown = [chunk for chunk, scores in matches if scores.dense is None]
+        vectors = await self._index.vectors(unknown, scope=scope)
+        cosines = {chunk: float(vector @ question) for chunk, vector in vectors.items()}
+        whole = [
+            (chunk, replace(scores, dense=scores.dense if scores.dense is not None else cosines.get(chunk)))
+            for chunk, scores in matches
+        ]
+        return [(chunk, scores) for chunk, scores in whole if scores.dense is not None and scores.dense >= threshold]
 
     async def _choose(
         self,

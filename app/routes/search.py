@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 
 from app.auth import Caller, Using
 from app.limits import check_text
 from app.routes.documents import wire_chunk
-from app.schemas import HitOut, ScoresOut, SearchRequest, SearchResponse
-from core.domain import Scope
+from app.schemas import HitOut, PassageOut, ScoresOut, SearchRequest, SearchResponse
+from app.services import Services
+from core.domain import Hit, Scope
+from tools.filter import Filter, check_filter, parse_filter
 from tools.search import SearchOptions
 
 router = APIRouter(tags=["search"])
@@ -22,16 +26,38 @@ async def search(body: SearchRequest, principal: Caller, services: Using) -> Sea
     if body.collections is not None:
         collections = await services.collections.ids(principal.tenant, body.collections)
     scope = Scope(tenant=principal.tenant, collections=collections)
-    options = SearchOptions(mode=body.mode)
+    options = SearchOptions(
+        mode=body.mode,
+        filter=None if body.filter is None else await read_filter(body.filter, scope, services),
+        threshold=body.threshold,
+        distinct=body.distinct,
+        diversity=body.diversity,
+        expand=body.expand,
+        expand_tokens=body.expand_tokens,
+    )
     result = await services.search(query, scope=scope, limit=body.limit, options=options)
-    hits = [
-        HitOut(
-            document_id=hit.chunk.document,
-            document_name=hit.document_name,
-            collection_id=hit.collection,
-            chunk=wire_chunk(hit.chunk),
-            scores=ScoresOut(fused=hit.scores.fused, dense=hit.scores.dense, lexical=hit.scores.lexical),
-        )
-        for hit in result.hits
-    ]
-    return SearchResponse(hits=hits, timings=dict(result.timings))
+    return SearchResponse(hits=[wire(hit) for hit in result.hits], timings=dict(result.timings))
+
+
+async def read_filter(value: dict[str, Any], scope: Scope, services: Services) -> Filter:
+    """The filter of a request, held against the schemas of the collections in the scope.
+
+    Raises:
+        InvalidInput: naming the path of what does not fit.
+    """
+    parsed = parse_filter(value)
+    return check_filter(parsed, await services.collections.schemas(scope))
+
+
+def wire(hit: Hit) -> HitOut:
+    """A hit as it goes over the wire."""
+    wider = hit.passage
+    return HitOut(
+        document_id=hit.chunk.document,
+        document_name=hit.document_name,
+        collection_id=hit.collection,
+        chunk=wire_chunk(hit.chunk),
+        scores=ScoresOut(fused=hit.scores.fused, dense=hit.scores.dense, lexical=hit.scores.lexical),
+        passage=wider
+        and PassageOut(text=wider.text, start=wider.start, end=wider.end, chunks=[chunk.id for chunk in wider.chunks]),
+    )

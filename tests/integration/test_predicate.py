@@ -16,9 +16,9 @@ from psycopg.types.json import Jsonb
 
 from app.services import prepare_database
 from core.database import open_pool
-from core.domain import FieldKind, moment_of
+from core.domain import FieldKind, NamedSchema, moment_of
 from core.settings import DatabaseSettings
-from tools.filter import AllOf, AnyOf, Condition, Filter, Not, SchemaOf, check_filter, parse_filter
+from tools.filter import AllOf, AnyOf, Condition, Filter, Not, check_filter, parse_filter
 from tools.predicate import predicate
 
 Connection = psycopg.AsyncConnection[DictRow]
@@ -181,7 +181,7 @@ async def passing(connection: Connection, rows: Sequence[Row], wanted: Filter) -
 async def test_a_filter_lets_through_what_brute_force_does(
     connection: Connection, rows: list[Row], value: dict[str, Any]
 ) -> None:
-    wanted = check_filter(parse_filter(value), [SchemaOf("c", SCHEMA), SchemaOf("free", None)])
+    wanted = check_filter(parse_filter(value), [NamedSchema("c", SCHEMA), NamedSchema("free", None)])
     expected = [place for place, row in enumerate(rows) if holds(wanted, row)]
     assert await passing(connection, rows, wanted) == expected
 

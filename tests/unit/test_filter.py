@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain import FieldKind, moment_of
+from core.domain import FieldKind, NamedSchema, moment_of
 from core.errors import InvalidInput
 from tools.filter import (
     MAX_CONDITIONS,
@@ -16,7 +16,6 @@ from tools.filter import (
     AnyOf,
     Condition,
     Not,
-    SchemaOf,
     check_filter,
     conditions,
     parse_filter,
@@ -29,10 +28,10 @@ SCHEMA = {
     "published": FieldKind.DATE,
     "topics": FieldKind.TAGS,
 }
-ACME = SchemaOf("reports", SCHEMA)
+ACME = NamedSchema("reports", SCHEMA)
 
 
-def refusal(value: Any, *schemas: SchemaOf) -> str:
+def refusal(value: Any, *schemas: NamedSchema) -> str:
     with pytest.raises(InvalidInput) as caught:
         check_filter(parse_filter(value), schemas)
     return str(caught.value)
@@ -160,13 +159,13 @@ def test_what_fits_the_schema_gets_its_kind() -> None:
 
 
 def test_a_collection_without_a_schema_lets_every_field_through() -> None:
-    free = SchemaOf("notes", None)
+    free = NamedSchema("notes", None)
     assert check_filter(parse_filter({"colour": "red"}), [free, ACME]) == parse_filter({"colour": "red"})
     assert "'year' is a number" in refusal({"year": "2024"}, free, ACME)
 
 
 def test_collections_that_disagree_about_a_field_are_named() -> None:
-    other = SchemaOf("letters", {"year": FieldKind.STRING})
+    other = NamedSchema("letters", {"year": FieldKind.STRING})
     assert "in the collection 'letters'" in refusal({"year": 2024}, ACME, other)
 
 
