@@ -64,6 +64,16 @@ class QdrantSettings(Section):
 
     url: HttpAddress | None = Field(None, description="Address of a Qdrant server or cluster.")
     api_key: SecretStr | None = Field(None, description="Key of the Qdrant server.")
+    timeout_s: int = Field(60, ge=1, description="Longest wait for an answer, in seconds.")
+    shards: int | None = Field(None, ge=1, description="Shards of a new Qdrant collection; empty: one for each node.")
+    replicas: int = Field(1, ge=1, description="Copies of each shard of a new Qdrant collection.")
+    write_consistency: int = Field(1, ge=1, description="Copies that must have a write before it counts as stored.")
+    quantisation: Literal["none", "int8"] = Field(
+        "none", description="int8: one byte per dimension in memory; what is found is scored again by the full vectors."
+    )
+    vectors_on_disk: bool = Field(False, description="Whether full vectors of a new Qdrant collection stay on disk.")
+    hnsw_m: int = Field(16, ge=4, description="Links of a point in the search graph of a new Qdrant collection.")
+    hnsw_ef_construct: int = Field(100, ge=8, description="Candidates looked at when a point is linked.")
 
 
 class ChromaSettings(Section):

@@ -1,10 +1,11 @@
-"""The vector index on a Qdrant server or cluster: one physical collection per embedder, behind an alias."""
+"""The vector index on a Qdrant server or cluster: one collection for each embedder, behind an alias."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
-from core.errors import InvalidInput, PlatformError, Unavailable
+from core.errors import PlatformError, Unavailable
 from core.index import (
     DENSE,
     LEXICAL,
@@ -29,9 +30,13 @@ from core.index import (
 from core.settings import QdrantSettings
 
 ALIAS = "ragstone"
+FIRST = 1
 SLICE = 256
 PAGE = 1000
-TIMEOUT_S = 60
+# A document's writes go through one replica, so that what is stored and then deleted is deleted on each of them.
+ORDERING = models.WriteOrdering.MEDIUM
+# Of twice as many candidates as are wanted; without quantisation the server ignores it.
+RESCORED = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
 PAYLOAD_INDEXES: dict[str, models.PayloadSchemaParams] = {
     "tenant": models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True),
     "collection": models.UuidIndexParams(type=models.UuidIndexType.UUID),
@@ -58,7 +63,7 @@ class QdrantIndex:
         for start in range(0, len(points), SLICE):
             part = [_to_server(point) for point in points[start : start + SLICE]]
             with translated():
-                await self._client.upsert(self._alias, part, wait=True)
+                await self._client.upsert(self._alias, part, wait=True, ordering=ORDERING)
 
     async def delete(
         self,
@@ -73,7 +78,7 @@ class QdrantIndex:
             conditions.append(models.HasIdCondition(has_id=[str(chunk) for chunk in only]))
         doomed = models.FilterSelector(filter=models.Filter(must=conditions))
         with translated():
-            await self._client.delete(self._alias, doomed, wait=True)
+            await self._client.delete(self._alias, doomed, wait=True, ordering=ORDERING)
 
     async def query(self, query: IndexQuery, *, scope: Scope) -> Ranking:
         """The best points within the scope, on each side that the query has.
@@ -145,53 +150,72 @@ async def open_qdrant_index(
     """Connect to the server of the settings and make what is missing on it.
 
     Raises:
-        InvalidInput: when the server holds the vectors of another embedder.
         Unavailable: when the server does not answer as it should.
     """
     client = AsyncQdrantClient(
         url=str(settings.url),
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-        timeout=TIMEOUT_S,
+        timeout=settings.timeout_s,
         # The check runs in a thread of its own and only warns; `prepare_index` says clearly what is wrong.
         check_compatibility=False,
     )
     try:
-        yield await prepare_index(client, embedder=embedder, revision=revision, dimension=dimension)
+        yield await prepare_index(client, settings, embedder=embedder, revision=revision, dimension=dimension)
     finally:
         await client.close()
 
 
 async def prepare_index(
-    client: AsyncQdrantClient, *, embedder: str, revision: str | None, dimension: int, alias: str = ALIAS
+    client: AsyncQdrantClient, settings: QdrantSettings, *, embedder: str, revision: str | None, dimension: int
 ) -> QdrantIndex:
-    """The index behind the alias; collection, payload indexes and alias are made when they are missing.
+    """The index of an embedder; collection, payload indexes and alias are made when they are missing.
+
+    Each embedder has an alias of its own, so that the vectors of two are served side by side while documents are
+    embedded anew, and the collection behind an alias can be replaced by one with other settings.
 
     Raises:
-        InvalidInput: when the alias names the vectors of another embedder.
         Unavailable: when the server does not answer as it should.
     """
-    name = physical_name(alias, embedder, revision, dimension)
+    alias = alias_name(embedder, revision, dimension)
     with translated():
         aliases = await client.get_aliases()
-        target = next((item.collection_name for item in aliases.aliases if item.alias_name == alias), None)
-        if target is not None and target != name:
-            raise InvalidInput(
-                f"The alias {alias!r} on the Qdrant server names {target!r}, but the embedding model needs {name!r}: "
-                "set EMBEDDING__MODEL back, or delete the alias and index the documents again."
-            )
-        if not await client.collection_exists(name):
-            await _create(client, name, dimension)
-        for field, schema in PAYLOAD_INDEXES.items():
-            await client.create_payload_index(name, field, schema, wait=True)
-        if target is None:
+        name = next((item.collection_name for item in aliases.aliases if item.alias_name == alias), None)
+        if name is None:
+            name = f"{alias}.{FIRST}"
+            if not await client.collection_exists(name):
+                await _create(client, name, creation(settings, dimension))
             naming = models.CreateAlias(collection_name=name, alias_name=alias)
             await client.update_collection_aliases([models.CreateAliasOperation(create_alias=naming)])
+        for field, schema in PAYLOAD_INDEXES.items():
+            await client.create_payload_index(name, field, schema, wait=True)
     return QdrantIndex(client, alias=alias, dimension=dimension)
 
 
-def physical_name(alias: str, embedder: str, revision: str | None, dimension: int) -> str:
-    """The collection that holds the vectors of an embedder: alias, embedder, revision and dimension."""
-    return f"{alias}-{index_name(embedder, revision, dimension)}"
+def alias_name(embedder: str, revision: str | None, dimension: int) -> str:
+    """The alias of the collection that holds the vectors of an embedder."""
+    return f"{ALIAS}-{index_name(embedder, revision, dimension)}"
+
+
+def creation(settings: QdrantSettings, dimension: int) -> dict[str, Any]:
+    """What a new collection is made with; docs/how-to/scale-qdrant.md says what each setting is for."""
+    quantisation = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+    return {
+        "vectors_config": {
+            DENSE: models.VectorParams(
+                size=dimension, distance=models.Distance.COSINE, on_disk=settings.vectors_on_disk
+            )
+        },
+        "sparse_vectors_config": {LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+        "shard_number": settings.shards,
+        "replication_factor": settings.replicas,
+        "write_consistency_factor": settings.write_consistency,
+        # The payload is four ids, and their indexes are in memory.
+        "on_disk_payload": True,
+        "hnsw_config": models.HnswConfigDiff(m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct),
+        "quantization_config": models.ScalarQuantization(scalar=quantisation)
+        if settings.quantisation == "int8"
+        else None,
+    }
 
 
 @contextmanager
@@ -214,13 +238,9 @@ def translated() -> Iterator[None]:
         ) from error
 
 
-async def _create(client: AsyncQdrantClient, name: str, dimension: int) -> None:
+async def _create(client: AsyncQdrantClient, name: str, what: Mapping[str, Any]) -> None:
     try:
-        await client.create_collection(
-            name,
-            vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
-            sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-        )
+        await client.create_collection(name, **what)
     except UnexpectedResponse:
         # Another process that starts at the same moment may have been first.
         if not await client.collection_exists(name):
@@ -277,7 +297,12 @@ def _requests(query: IndexQuery, scope: Scope) -> dict[str, models.QueryRequest]
     sides = {}
     if query.dense is not None:
         sides[DENSE] = models.QueryRequest(
-            query=query.dense.tolist(), using=DENSE, filter=bounds, limit=query.limit, with_payload=False
+            query=query.dense.tolist(),
+            using=DENSE,
+            filter=bounds,
+            limit=query.limit,
+            with_payload=False,
+            params=RESCORED,
         )
     if query.lexical is not None and query.lexical.indices:
         # Term statistics of the tenant alone: a score must not tell what others have written.

@@ -19,7 +19,7 @@ from core.engines.chroma import open_chroma_index
 from core.engines.edge.index import open_edge_index
 from core.engines.qdrant import prepare_index
 from core.index import VectorIndex
-from core.settings import ChromaSettings, DatabaseSettings
+from core.settings import ChromaSettings, DatabaseSettings, QdrantSettings
 from tests.chroma import run_chroma
 
 DIMENSION = 16
@@ -32,7 +32,9 @@ async def open_qdrant(path: Path) -> AsyncIterator[VectorIndex]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Payload indexes have no effect in the local Qdrant")
-            prepared = await prepare_index(client, embedder="test", revision=None, dimension=DIMENSION)
+            prepared = await prepare_index(
+                client, QdrantSettings(), embedder="test", revision=None, dimension=DIMENSION
+            )
         yield prepared
     finally:
         await client.close()

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 from pydantic_core import Url
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, models
 
-from core.domain import Scope, TenantId
-from core.engines.qdrant import ALIAS, QdrantIndex, open_qdrant_index, physical_name, prepare_index
-from core.errors import InvalidInput, Unavailable
-from core.index import IndexQuery
+from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
+from core.engines.qdrant import QdrantIndex, alias_name, creation, open_qdrant_index, prepare_index
+from core.errors import Unavailable
+from core.index import IndexQuery, Point, SparseVector
 from core.settings import QdrantSettings
 
 SCOPE = Scope(tenant=TenantId(uuid.UUID(int=1)))
@@ -31,7 +31,19 @@ async def client() -> AsyncIterator[AsyncQdrantClient]:
 async def prepared(client: AsyncQdrantClient, embedder: str = "a/model", dimension: int = 4) -> QdrantIndex:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Payload indexes have no effect in the local Qdrant")
-        return await prepare_index(client, embedder=embedder, revision="rev1", dimension=dimension)
+        return await prepare_index(client, QdrantSettings(), embedder=embedder, revision="rev1", dimension=dimension)
+
+
+def stored_point(dimension: int) -> Point:
+    return Point(
+        id=ChunkId(uuid.UUID(int=9)),
+        tenant=SCOPE.tenant,
+        collection=CollectionId(uuid.UUID(int=2)),
+        document=DocumentId(uuid.UUID(int=3)),
+        generation=1,
+        dense=np.full(dimension, dimension**-0.5, dtype=np.float32),
+        lexical=SparseVector([1], [1.0]),
+    )
 
 
 @asynccontextmanager
@@ -56,7 +68,9 @@ async def open_and_close(url: str) -> None:
 async def test_reads_and_writes_go_through_the_alias(client: AsyncQdrantClient) -> None:
     index = await prepared(client)
     aliases = (await client.get_aliases()).aliases
-    assert [(item.alias_name, item.collection_name) for item in aliases] == [(ALIAS, "ragstone-a-model-rev1-4")]
+    assert [(item.alias_name, item.collection_name) for item in aliases] == [
+        ("ragstone-a-model-rev1-4", "ragstone-a-model-rev1-4.1")
+    ]
     assert await index.count(SCOPE) == 0
 
 
@@ -68,24 +82,53 @@ async def test_preparing_twice_changes_nothing(client: AsyncQdrantClient) -> Non
 
 
 @pytest.mark.parametrize(("embedder", "dimension"), [("another/model", 4), ("a/model", 8)])
-async def test_the_vectors_of_another_embedder_are_refused(
+async def test_the_vectors_of_two_embedders_are_served_side_by_side(
     client: AsyncQdrantClient, embedder: str, dimension: int
 ) -> None:
+    one, other = await prepared(client), await prepared(client, embedder, dimension)
+    await one.upsert([stored_point(4)])
+    assert (await one.count(SCOPE), await other.count(SCOPE)) == (1, 0)
+    assert len((await client.get_collections()).collections) == 2
+
+
+async def test_the_collection_behind_an_alias_can_be_replaced(client: AsyncQdrantClient) -> None:
     await prepared(client)
-    with pytest.raises(InvalidInput, match="EMBEDDING__MODEL"):
-        await prepared(client, embedder, dimension)
-    assert len((await client.get_collections()).collections) == 1
+    alias = "ragstone-a-model-rev1-4"
+    await client.create_collection(f"{alias}.2", **creation(QdrantSettings(), 4))
+    naming = models.CreateAlias(collection_name=f"{alias}.2", alias_name=alias)
+    await client.update_collection_aliases(
+        [
+            models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)),
+            models.CreateAliasOperation(create_alias=naming),
+        ]
+    )
+    index = await prepared(client)
+    await index.upsert([stored_point(4)])
+    assert (await client.count(f"{alias}.2")).count == 1
+    assert (await client.count(f"{alias}.1")).count == 0
 
 
-def test_a_collection_is_named_after_its_embedder() -> None:
-    name = physical_name("ragstone", "BAAI/bge-m3", "5617a9f61b028005a4858fdac845db406aefb181", 1024)
+def test_an_alias_is_named_after_its_embedder() -> None:
+    name = alias_name("BAAI/bge-m3", "5617a9f61b028005a4858fdac845db406aefb181", 1024)
     assert name == "ragstone-baai-bge-m3-5617a9f61b02-1024"
-    assert physical_name("ragstone", "all-MiniLM-L6-v2", None, 384) == "ragstone-all-minilm-l6-v2-384"
+    assert alias_name("all-MiniLM-L6-v2", None, 384) == "ragstone-all-minilm-l6-v2-384"
+
+
+def test_a_new_collection_is_made_as_the_settings_say() -> None:
+    settings = QdrantSettings(
+        shards=6, replicas=2, write_consistency=2, quantisation="int8", vectors_on_disk=True, hnsw_m=32
+    )
+    made = creation(settings, 384)
+    assert (made["shard_number"], made["replication_factor"], made["write_consistency_factor"]) == (6, 2, 2)
+    assert made["quantization_config"].scalar.always_ram
+    assert made["vectors_config"]["dense"].on_disk
+    assert (made["hnsw_config"].m, made["hnsw_config"].ef_construct) == (32, 100)
+    assert creation(QdrantSettings(), 384)["quantization_config"] is None
 
 
 async def test_a_collection_that_is_gone_is_unavailable(client: AsyncQdrantClient) -> None:
     index = await prepared(client)
-    await client.delete_collection("ragstone-a-model-rev1-4")
+    await client.delete_collection("ragstone-a-model-rev1-4.1")
     with pytest.raises(Unavailable):
         await index.query(IndexQuery(dense=np.ones(4, dtype=np.float32)), scope=SCOPE)
 
