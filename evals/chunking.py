@@ -2,8 +2,8 @@
 
 PATH is the evaluation set of Chroma's report "Evaluating Chunking Strategies for Retrieval" (2024). All corpora share
 one index. Prints recall, precision, the precision that the chunks would allow, and intersection over union, by
-characters, mean ± standard deviation over the questions: for the dense list alone, as in the report, and for the
-product's search.
+characters, mean ± standard deviation over the questions: for the dense list alone, as in the report, for the lexical
+one, and for the product's search, which fuses both.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import asyncio
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from benchmarks.report import PAGE, Circumstances, circumstances, with_section
 from core.domain import Chunk, ChunkId, CollectionId, DocumentId, LoadedDocument, Scope, TenantId
 from core.errors import InvalidInput
 from core.index import IndexQuery, Point
@@ -35,7 +36,7 @@ from models.embedder import Embedder
 from tools.fusion import fuse
 
 RETRIEVED = 5
-SEARCHES = ("dense", "hybrid")
+SEARCHES = ("dense", "lexical", "hybrid")
 MEASURES = ("recall", "precision", "precision Ω", "IoU")
 PUBLISHED: Mapping[str, tuple[ChunkerSpec, tuple[float, ...]]] = {
     "published: TokenText 250, overlap 125": (TokensSpec(tokens=250, overlap=125), (82.4, 3.6, 11.4, 3.5)),
@@ -58,20 +59,40 @@ class Result:
 
 
 def main(words: Sequence[str]) -> None:
-    """Measure every spec, print the table, write the file that was asked for."""
+    """Measure every spec, print the table, write what was asked for."""
+    options = _parser().parse_args(words)
+    where = _where(options)
+    specs = [_spec(text) for text in options.spec or ()]
+    results = asyncio.run(measure(read_chunking_set(options.data), specs, options.cache, published=options.published))
+    print(table(results))
+    if options.record:
+        _record(results, where)
+    if options.out is not None:
+        rows = [{name: getattr(result, name) for name in Result.__slots__} for result in results]
+        options.out.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evals chunking", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="corpora/*.md and questions_df.csv")
     parser.add_argument("--spec", action="append", metavar="JSON", help="a chunker; without one: the default")
     parser.add_argument("--published", action="store_true", help="also two rows of the report, in its own tokens")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the chunks' vectors here")
+    parser.add_argument("--record", action="store_true", help="also put the table into docs/benchmarks.md")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
-    options = parser.parse_args(words)
-    specs = [_spec(text) for text in options.spec or ()]
-    results = asyncio.run(measure(read_chunking_set(options.data), specs, options.cache, published=options.published))
-    print(table(results))
-    if options.out is not None:
-        rows = [{name: getattr(result, name) for name in Result.__slots__} for result in results]
-        options.out.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    return parser
+
+
+def _where(options: argparse.Namespace) -> Circumstances:
+    """When and on what it is measured, before it begins; where the set lies says nothing."""
+    telling = [f"--spec '{spec}'" for spec in options.spec or ()] + ["--published"] * options.published
+    return replace(circumstances("evals"), command=" ".join(["python -m evals chunking --data PATH", *telling]))
+
+
+def _record(results: Sequence[Result], where: Circumstances) -> None:
+    """Put the table into its section of the page."""
+    text = f"{where.sentence()}\n\n{table(results)}"
+    PAGE.write_text(with_section(PAGE.read_text("utf-8"), "chunking", text), "utf-8")
 
 
 def _spec(text: str) -> ChunkerSpec:
@@ -94,10 +115,10 @@ async def measure(
             for name, (spec, means) in PUBLISHED.items():
                 results.append(Result(name, "dense", 0, 0.0, dict(zip(MEASURES, means, strict=True)), {}))
                 chunks = await cut(data, spec, ruler)
-                results += await _search(parts, data, questions, chunks, f"the same, ours: {spec.stamp}", ("dense",))
+                results += await _measured(parts, data, questions, chunks, f"the same, ours: {spec.stamp}", ("dense",))
         for spec in specs or [default_spec(settings.ingest, parts.embedder)]:
             chunks = await cut(data, spec, parts.embedder)
-            results += await _search(parts, data, questions, chunks, spec.stamp, SEARCHES)
+            results += await _measured(parts, data, questions, chunks, spec.stamp)
     return results
 
 
@@ -112,52 +133,46 @@ async def cut(data: ChunkingSet, spec: ChunkerSpec, embedder: Embedder) -> list[
     return chunks
 
 
-async def _search(
+async def _measured(
     parts: Parts,
     data: ChunkingSet,
     questions: NDArray[np.float32],
     chunks: Sequence[tuple[Chunk, Stretch]],
     name: str,
-    searches: Sequence[str],
+    searches: Sequence[str] = SEARCHES,
 ) -> list[Result]:
-    vectors = await parts.vectors.of([chunk.embedded_text for chunk, _ in chunks])
-    omegas = [precision_omega(question.gold, [place for _, place in chunks]) for question in data.questions]
+    places = [place for _, place in chunks]
+    omegas = [precision_omega(question.gold, places) for question in data.questions]
+    found = await _found(parts, data, questions, [chunk for chunk, _ in chunks])
     results = []
     for search in searches:
-        if search == "dense":
-            found = [list(row) for row in np.argsort(-(questions @ vectors.T), axis=1)[:, :RETRIEVED]]
-        else:
-            found = await _hybrid(parts, data, questions, [chunk for chunk, _ in chunks], vectors)
-        rows = []
-        for question, places, omega in zip(data.questions, found, omegas, strict=True):
-            recall, precision, iou = score(question.gold, [chunks[place][1] for place in places])
-            rows.append((recall, precision, omega, iou))
-        table_of = 100 * np.array(rows)
+        scores = [
+            score(question.gold, [places[n] for n in best])
+            for question, best in zip(data.questions, found[search], strict=True)
+        ]
+        rows = 100 * np.array(
+            [(one.recall, one.precision, omega, one.iou) for one, omega in zip(scores, omegas, strict=True)]
+        )
         results.append(
             Result(
                 name=name,
                 search=search,
                 chunks=len(chunks),
-                characters=float(np.mean([place.end - place.start for _, place in chunks])),
-                means=dict(zip(MEASURES, table_of.mean(axis=0).tolist(), strict=True)),
-                deviations=dict(zip(MEASURES, table_of.std(axis=0).tolist(), strict=True)),
+                characters=float(np.mean([place.end - place.start for place in places])),
+                means=dict(zip(MEASURES, rows.mean(axis=0).tolist(), strict=True)),
+                deviations=dict(zip(MEASURES, rows.std(axis=0).tolist(), strict=True)),
             )
         )
     return results
 
 
-async def _hybrid(
-    parts: Parts,
-    data: ChunkingSet,
-    questions: NDArray[np.float32],
-    chunks: Sequence[Chunk],
-    vectors: NDArray[np.float32],
-) -> list[list[int]]:
-    """The places of the chunks that the product's search finds, in an index of their own tenant."""
+async def _found(
+    parts: Parts, data: ChunkingSet, questions: NDArray[np.float32], chunks: Sequence[Chunk]
+) -> Mapping[str, list[list[int]]]:
+    """For each search and question the places of the best chunks, in an index where they are a tenant's only ones."""
     tenant, collection = TenantId(uuid.uuid4()), CollectionId(uuid.uuid4())
-    ids = [ChunkId(uuid.uuid4()) for _ in chunks]
-    places = {chunk_id: place for place, chunk_id in enumerate(ids)}
-    lexical = parts.lexical.encode_documents([chunk.embedded_text for chunk in chunks])
+    places = {ChunkId(uuid.uuid4()): place for place in range(len(chunks))}
+    texts = [chunk.embedded_text for chunk in chunks]
     points = [
         Point(
             id=chunk_id,
@@ -168,14 +183,18 @@ async def _hybrid(
             dense=dense,
             lexical=terms,
         )
-        for chunk_id, chunk, dense, terms in zip(ids, chunks, vectors, lexical, strict=True)
+        for chunk_id, chunk, dense, terms in zip(
+            places, chunks, await parts.vectors.of(texts), parts.lexical.encode_documents(texts), strict=True
+        )
     ]
     await parts.index.upsert(points)
-    found = []
+    found: dict[str, list[list[int]]] = {search: [] for search in SEARCHES}
     for question, vector in zip(data.questions, questions, strict=True):
         query = IndexQuery(dense=vector, lexical=parts.lexical.encode_query(question.text), limit=parts.candidates)
         ranking = await parts.index.query(query, scope=Scope(tenant=tenant))
-        found.append([places[chunk_id] for chunk_id, _ in fuse(ranking)[:RETRIEVED]])
+        found["dense"].append([places[match.id] for match in ranking.dense[:RETRIEVED]])
+        found["lexical"].append([places[match.id] for match in ranking.lexical[:RETRIEVED]])
+        found["hybrid"].append([places[chunk_id] for chunk_id, _ in fuse(ranking)[:RETRIEVED]])
     return found
 
 
