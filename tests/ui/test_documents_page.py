@@ -78,6 +78,7 @@ async def test_a_collection_is_made_with_the_strategy_that_was_chosen(api: str, 
     client = Api(api, tenant.key)
     await asyncio.to_thread(client.create_collection, "contracts", "sentences")
     await asyncio.to_thread(client.create_collection, "letters")
+    client._http.close()
     made = (await tenant.http.get("/collections")).json()["collections"]
     strategies = {one["name"]: one["chunker"]["strategy"] for one in made}
     assert (strategies["contracts"], strategies["letters"]) == ("sentences", strategies["default"])
