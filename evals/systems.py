@@ -64,8 +64,10 @@ async def run(parts: Parts, dataset: Dataset) -> Runs:
     names = dict(zip(chunks, (passage.id for passage in dataset.passages), strict=True))
     await _store(parts, tenant, list(chunks.values()))
     runs: dict[str, dict[str, Sequence[str]]] = {"dense": {}, "lexical": {}, "hybrid": {}}
-    for key, question in dataset.queries.items():
-        ranking = await _search(parts, question, Scope(tenant=tenant))
+    vectors = await parts.vectors.of_questions(list(dataset.queries.values()))
+    for (key, question), vector in zip(dataset.queries.items(), vectors, strict=True):
+        query = IndexQuery(dense=vector, lexical=parts.lexical.encode_query(question), limit=DEPTH)
+        ranking = await parts.index.query(query, scope=Scope(tenant=tenant))
         top = Ranking(dense=ranking.dense[: parts.candidates], lexical=ranking.lexical[: parts.candidates])
         runs["dense"][key] = [names[match.id] for match in ranking.dense]
         runs["lexical"][key] = [names[match.id] for match in ranking.lexical]
@@ -101,16 +103,7 @@ async def _store(parts: Parts, tenant: TenantId, chunks: Sequence[Chunk]) -> Non
             lexical=lexical,
         )
         for chunk, dense, lexical in zip(
-            chunks, await parts.vectors.of(texts), parts.lexical.encode_documents(texts), strict=True
+            chunks, await parts.vectors.of_passages(texts), parts.lexical.encode_documents(texts), strict=True
         )
     ]
     await parts.index.upsert(points)
-
-
-async def _search(parts: Parts, question: str, scope: Scope) -> Ranking:
-    query = IndexQuery(
-        dense=await parts.embedder.embed_query(question),
-        lexical=parts.lexical.encode_query(question),
-        limit=max(DEPTH, parts.candidates),
-    )
-    return await parts.index.query(query, scope=scope)

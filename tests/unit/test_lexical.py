@@ -14,15 +14,35 @@ def overlap(query: str, document: str) -> int:
 @pytest.mark.parametrize(
     ("query", "document"),
     [
+        ("ERR-4711", "The device then shows err-4711 and stops."),
+        ("café", "The CAFÉ is closed."),
         ("delivery of goods", "The good was delivered late."),
         ("Verträge", "Die Übertragung der Verträge bedarf der Schriftform."),
         ("العقود", "انتقال العقود إلى المشتري"),
         ("合同", "合同转让给买方需要书面同意"),
         ("契約の譲渡", "契約の譲渡には書面による同意が必要です"),
-        ("ERR-4711", "The device then shows err-4711 and stops."),
-        ("café", "The CAFÉ is closed."),
+        ("Welche Häuser stehen am Hafen?", "Das Haus mit dem roten Dach wurde im Jahre 1821 gebaut."),
+        ("Häuser", "Das Haus mit dem roten Dach wurde vor langer Zeit gebaut."),
+        ("ما هي مدارس المدينة؟", "افتتحت المدرسة الجديدة أبوابها في بداية العام الدراسي"),
+        ("Quelles maisons sont à vendre ?", "La maison au toit rouge est à vendre depuis longtemps."),
+        ("¿Qué ciudades tienen puerto?", "La ciudad de la costa tiene un puerto grande y antiguo."),
+        ("Какие книги есть в библиотеке?", "В библиотеке можно взять эту книгу на две недели."),
     ],
-    ids=["english stems", "german", "arabic", "chinese", "japanese", "codes", "case"],
+    ids=[
+        "codes",
+        "case",
+        "english stems",
+        "german",
+        "arabic",
+        "chinese",
+        "japanese",
+        "german stems",
+        "one german word",
+        "arabic stems",
+        "french stems",
+        "spanish stems",
+        "russian stems",
+    ],
 )
 def test_words_are_found_in_any_script(query: str, document: str) -> None:
     assert overlap(query, document) >= 1
@@ -32,7 +52,7 @@ def test_words_are_found_in_any_script(query: str, document: str) -> None:
     "text", ["Die Übertragung der Verträge", "انتقال العقود إلى المشتري", "合同转让给买方需要书面同意"]
 )
 def test_a_sentence_gives_more_than_one_term(text: str) -> None:
-    assert len(ENCODER.encode_documents([text])[0].indices) >= 3
+    assert len(ENCODER.encode_documents([text])[0].indices) >= 2
 
 
 def test_other_words_do_not_match() -> None:
@@ -46,13 +66,13 @@ def test_a_text_without_terms_gives_an_empty_vector(text: str) -> None:
 
 
 def test_query_terms_count_once() -> None:
-    vector = ENCODER.encode_query("price price list")
+    vector = ENCODER.encode_query("What is the price of the price list?")
     assert len(set(vector.indices)) == len(vector.indices) == 2
     assert set(vector.values) == {1.0}
 
 
 def test_a_term_weighs_more_in_a_short_text_and_when_repeated() -> None:
-    (term,) = ENCODER.encode_query("price").indices
+    (term,) = ENCODER.encode_query("What is the price?").indices
 
     def weight(text: str) -> float:
         vector = ENCODER.encode_documents([text])[0]
@@ -80,3 +100,21 @@ def test_numbers_are_terms(number: str) -> None:
     (term,) = set(encoder.encode_query(number).indices) - set(encoder.encode_query("err").indices)
     assert term in passage.indices
     assert term not in other.indices
+
+
+@pytest.mark.parametrize(
+    ("query", "document"),
+    [
+        ("Wo ist die Sache des Hafens?", "Wir sahen, dass die Schiffe in der Nacht nicht fuhren."),
+        ("¿Qué es lo que tiene la ciudad?", "Es lo que los vecinos de la costa dicen cada mañana."),
+    ],
+    ids=["german", "spanish"],
+)
+def test_stop_words_of_a_language_match_nothing_in_it(query: str, document: str) -> None:
+    assert overlap(query, document) == 0
+
+
+def test_a_text_that_is_no_language_is_still_found() -> None:
+    passage = "QX-77 | 4401 | ZZT-9 | 0.33 | KLM"
+    assert overlap("KLM", passage) == 1
+    assert overlap("ZZT-9", passage) >= 1
