@@ -210,6 +210,7 @@ class SearchRequest(BaseModel):
     )
     limit: int = Field(10, ge=1, le=100)
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
+    rerank: bool | None = Field(None, description="order the best hits anew by the reranker; null: as it is set")
     threshold: float | None = Field(
         None, ge=-1, le=1, description="least cosine to the query; has no effect in mode lexical"
     )
@@ -224,11 +225,12 @@ class SearchRequest(BaseModel):
 
 
 class ScoresOut(BaseModel):
-    """Fused rank score, cosine and BM25; null where that side did not find the chunk."""
+    """Fused score, cosine, BM25 and the reranker's score; null where that side did not find or read the chunk."""
 
     fused: float
     dense: float | None
     lexical: float | None
+    rerank: float | None
 
 
 class PassageOut(BaseModel):
@@ -256,7 +258,7 @@ class SearchResponse(BaseModel):
 
     hits: list[HitOut]
     timings: dict[str, float] = Field(
-        description="milliseconds of each stage that ran, and total: embed, filter, index, fuse, threshold, fetch, "
+        description="milliseconds of each stage that ran, and total: embed, filter, index, fuse, threshold, rerank, fetch, "
         "diversify, expand"
     )
 

@@ -31,6 +31,8 @@ from ingest.workshop import open_index, open_work
 from models.chat import open_chat
 from models.embedder import Embedder, open_embedder
 from models.lexical import LexicalEncoder
+from models.reranker import open_reranker
+from tools.reranking import reranking
 from tools.search import Search
 
 
@@ -94,7 +96,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         worker = None
         if work is not None:
             worker = await stack.enter_async_context(run_worker(job_app, pool, settings.ingest))
-        search = Search(pool, index, embedder, LexicalEncoder(), candidates=settings.retrieval.candidates)
+        reranker = await stack.enter_async_context(open_reranker(settings.reranker, settings.embedding))
+        search = Search(
+            pool,
+            index,
+            embedder,
+            LexicalEncoder(),
+            candidates=settings.retrieval.candidates,
+            dense_share=settings.retrieval.dense_share,
+            reranking=None if reranker is None else reranking(reranker, settings.reranker),
+        )
         saver = create_saver(pool)
         chat = await stack.enter_async_context(open_chat(settings.chat))
         agents = Agents({"rag": rag_agent(search, chat, saver, settings)})

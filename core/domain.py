@@ -220,6 +220,7 @@ class Scores:
     fused: float
     dense: float | None = None
     lexical: float | None = None
+    rerank: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

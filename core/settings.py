@@ -194,10 +194,32 @@ class RetrievalSettings(Section):
     """The read path."""
 
     passages: int = Field(3, ge=1, le=20, description="Passages that the model reads.")
-    candidates: int = Field(50, ge=1, le=1000, description="Depth of each of the dense and lexical lists.")
+    candidates: int = Field(100, ge=1, le=1000, description="Depth of each of the dense and lexical lists.")
+    dense_share: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Weight of the dense list in a hybrid search, the rest is the lexical one's; it sinks by itself "
+        "for questions in a language that the embedding model does not know.",
+    )
     min_score: float = Field(
         0.35, ge=-1, le=1, description="Cosine below which a passage counts as not relevant to the question."
     )
+
+
+class RerankerSettings(Section):
+    """The reranker: it reads the question and the best passages together and orders them anew."""
+
+    model: str | None = Field(
+        None,
+        description="late-interaction (the token vectors of EMBEDDING__MODEL), or a cross-encoder of "
+        "sentence-transformers: a folder or a name on the hub; empty: none.",
+    )
+    revision: str | None = Field(None, description="Revision of a hub model.")
+    candidates: int = Field(20, ge=2, le=200, description="Best passages that are ordered anew.")
+    budget_ms: int = Field(2000, ge=10, description="No further passages are read after this time, in milliseconds.")
+    share: float = Field(0.5, ge=0, le=1, description="Weight of the reranker; the rest is the hybrid search's.")
+    default: bool = Field(False, description="Whether searches that do not say use it.")
 
 
 class LogSettings(Section):
@@ -228,6 +250,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     sources: SourceSettings = SourceSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    reranker: RerankerSettings = RerankerSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -28,12 +28,12 @@ from core.settings import read_settings
 from evals.chunking_data import ChunkingSet, read_chunking_set
 from evals.chunking_metrics import Stretch, precision_omega, score
 from evals.chunking_tokens import Cl100k
-from evals.systems import Parts, open_parts
+from evals.systems import Parts, hybrid_of, open_parts
 from ingest.chunking.chunker import open_chunker
 from ingest.chunking.spec import ChunkerSpec, RecursiveSpec, TokensSpec, default_spec, read_spec
 from ingest.formats.commonmark import markdown_blocks
 from models.embedder import Embedder
-from tools.fusion import fuse
+from tools.fusion import trust
 
 RETRIEVED = 5
 SEARCHES = ("dense", "lexical", "hybrid")
@@ -190,11 +190,14 @@ async def _found(
     await parts.index.upsert(points)
     found: dict[str, list[list[int]]] = {search: [] for search in SEARCHES}
     for question, vector in zip(data.questions, questions, strict=True):
-        query = IndexQuery(dense=vector, lexical=parts.lexical.encode_query(question.text), limit=parts.candidates)
+        query = IndexQuery(
+            dense=vector, lexical=parts.lexical.encode_query(question.text), limit=parts.retrieval.candidates
+        )
         ranking = await parts.index.query(query, scope=Scope(tenant=tenant))
+        known = trust(question.text, parts.embedder.count_tokens(question.text))
         found["dense"].append([places[match.id] for match in ranking.dense[:RETRIEVED]])
         found["lexical"].append([places[match.id] for match in ranking.lexical[:RETRIEVED]])
-        found["hybrid"].append([places[chunk_id] for chunk_id, _ in fuse(ranking)[:RETRIEVED]])
+        found["hybrid"].append([places[chunk_id] for chunk_id, _ in hybrid_of(parts, ranking, known)[:RETRIEVED]])
     return found
 
 

@@ -7,6 +7,7 @@ of a real index in a folder that goes away.
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from tempfile import TemporaryDirectory
 from core.domain import Chunk, ChunkId, CollectionId, DocumentId, Scope, TenantId
 from core.engines.edge.index import open_edge_index
 from core.index import IndexQuery, Point, Ranking, VectorIndex
-from core.settings import Settings
+from core.settings import RerankerSettings, RetrievalSettings, Settings
 from evals.beir import Dataset, Passage
 from evals.vectors import CachedVectors
 from models.embedder import Embedder, open_embedder
 from models.lexical import LexicalEncoder
-from tools.fusion import fuse
+from models.reranker import Reranker, open_reranker
+from tools.fusion import Matches, fuse, rerank, scored, trust
 
 DEPTH = 100
 """Depth of the lists that are measured alone."""
@@ -38,7 +40,9 @@ class Parts:
     lexical: LexicalEncoder
     index: VectorIndex
     vectors: CachedVectors
-    candidates: int
+    retrieval: RetrievalSettings
+    reranker: Reranker | None
+    reranking: RerankerSettings
 
 
 @asynccontextmanager
@@ -53,7 +57,9 @@ async def open_parts(settings: Settings, cache: Path | None) -> AsyncIterator[Pa
             lexical=LexicalEncoder(),
             index=index,
             vectors=CachedVectors(embedder, cache),
-            candidates=settings.retrieval.candidates,
+            retrieval=settings.retrieval,
+            reranker=await stack.enter_async_context(open_reranker(settings.reranker, settings.embedding)),
+            reranking=settings.reranker,
         )
 
 
@@ -63,16 +69,41 @@ async def run(parts: Parts, dataset: Dataset) -> Runs:
     chunks = {chunk.id: chunk for chunk in (chunk_of(passage) for passage in dataset.passages)}
     names = dict(zip(chunks, (passage.id for passage in dataset.passages), strict=True))
     await _store(parts, tenant, list(chunks.values()))
-    runs: dict[str, dict[str, Sequence[str]]] = {"dense": {}, "lexical": {}, "hybrid": {}}
+    runs: dict[str, dict[str, Sequence[str]]] = defaultdict(dict)
     vectors = await parts.vectors.of_questions(list(dataset.queries.values()))
     for (key, question), vector in zip(dataset.queries.items(), vectors, strict=True):
-        query = IndexQuery(dense=vector, lexical=parts.lexical.encode_query(question), limit=DEPTH)
+        depth = max(DEPTH, parts.retrieval.candidates)
+        query = IndexQuery(dense=vector, lexical=parts.lexical.encode_query(question), limit=depth)
         ranking = await parts.index.query(query, scope=Scope(tenant=tenant))
-        top = Ranking(dense=ranking.dense[: parts.candidates], lexical=ranking.lexical[: parts.candidates])
-        runs["dense"][key] = [names[match.id] for match in ranking.dense]
-        runs["lexical"][key] = [names[match.id] for match in ranking.lexical]
-        runs["hybrid"][key] = [names[chunk] for chunk, _ in fuse(top)]
+        runs["dense"][key] = [names[match.id] for match in ranking.dense[:DEPTH]]
+        runs["lexical"][key] = [names[match.id] for match in ranking.lexical[:DEPTH]]
+        known = trust(question, parts.embedder.count_tokens(question))
+        hybrid = hybrid_of(parts, ranking, known)
+        runs["hybrid"][key] = [names[chunk] for chunk, _ in hybrid]
+        if parts.reranker is not None:
+            reranked = await _reranked(parts.reranker, parts.reranking, question, hybrid, chunks, known)
+            runs["hybrid + rerank"][key] = [names[chunk] for chunk, _ in reranked]
     return runs
+
+
+def hybrid_of(parts: Parts, ranking: Ranking, known: float) -> Matches:
+    """The lists fused as a search does it, when the embedder is trusted with the question as far as ``known``."""
+    depth = parts.retrieval.candidates
+    top = Ranking(dense=ranking.dense[:depth], lexical=ranking.lexical[:depth])
+    return fuse(top, dense_share=parts.retrieval.dense_share * known)
+
+
+async def _reranked(
+    reranker: Reranker,
+    settings: RerankerSettings,
+    question: str,
+    matches: Matches,
+    chunks: Mapping[ChunkId, Chunk],
+    known: float,
+) -> Matches:
+    best = [chunk for chunk, _ in matches[: settings.candidates]]
+    scores = await reranker.score(question, [chunks[chunk].embedded_text for chunk in best])
+    return rerank(matches, scored(best, scores), share=settings.share * known)
 
 
 def chunk_of(passage: Passage) -> Chunk:
@@ -103,7 +134,7 @@ async def _store(parts: Parts, tenant: TenantId, chunks: Sequence[Chunk]) -> Non
             lexical=lexical,
         )
         for chunk, dense, lexical in zip(
-            chunks, await parts.vectors.of_passages(texts), parts.lexical.encode_documents(texts), strict=True
+            chunks, await parts.vectors.of(texts), parts.lexical.encode_documents(texts), strict=True
         )
     ]
     await parts.index.upsert(points)

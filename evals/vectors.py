@@ -26,7 +26,7 @@ class CachedVectors:
         self._embedder = embedder
         self._folder = folder
 
-    async def of_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    async def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of shape (texts, dimension), in the order of the texts."""
         return await self._kept("passages", texts, self._embedder.embed_documents, BATCH)
 

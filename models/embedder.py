@@ -161,32 +161,38 @@ async def open_embedder(settings: EmbeddingSettings) -> AsyncIterator[SentenceTr
 
 
 def _load(settings: EmbeddingSettings) -> SentenceTransformersEmbedder:
+    documents, queries = load_model(settings), load_model(settings)
+    queries.load_state_dict(documents.state_dict(), assign=True)
+    _, revision = _locate(settings)
+    return SentenceTransformersEmbedder(
+        documents, queries, name=settings.model, revision=revision, batch=settings.batch
+    )
+
+
+def load_model(settings: EmbeddingSettings) -> SentenceTransformer:
+    """The embedding model itself, for inference.
+
+    Raises:
+        InvalidInput: it cannot be loaded.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
 
-    dtype = _dtype(settings.dtype)
-    path, revision = _locate(settings)
-
-    def load() -> SentenceTransformer:
-        return SentenceTransformer(
+    path, _ = _locate(settings)
+    try:
+        model = SentenceTransformer(
             path,
             device="cuda" if torch.cuda.is_available() else "cpu",
             revision=settings.revision,
             local_files_only=settings.model == WHEEL_MODEL,
-            model_kwargs={"dtype": dtype},
+            model_kwargs={"dtype": _dtype(settings.dtype)},
         )
-
-    try:
-        documents, queries = load(), load()
     except (OSError, ValueError) as error:
         raise InvalidInput(
             f"EMBEDDING__MODEL {settings.model!r} cannot be loaded. Use {WHEEL_MODEL!r}, a folder that holds a "
             "sentence-transformers model, or a model of the hub (which must be reachable)."
         ) from error
-    queries.load_state_dict(documents.state_dict(), assign=True)
-    return SentenceTransformersEmbedder(
-        documents.eval(), queries.eval(), name=settings.model, revision=revision, batch=settings.batch
-    )
+    return model.eval()
 
 
 def _locate(settings: EmbeddingSettings) -> tuple[str, str]:

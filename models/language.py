@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from py3langid.langid import LanguageIdentifier
+from typing import Any
 
 FALLBACK = "en"
 # Other scripts' languages, so that a text in them is not taken for one of ours.
@@ -28,7 +25,7 @@ class Languages:
     def __init__(self, codes: Iterable[str]) -> None:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-        self._identifier: LanguageIdentifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self._identifier: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
         self._identifier.set_languages([*codes, *STRANGERS])
 
     def of_passage(self, text: str) -> str:

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from core.database import Pool
 from core.domain import ChunkId, Hit, Scope, Scores
+from core.errors import InvalidInput
 from core.index import IndexQuery, Ranking, VectorIndex
 from models.embedder import Embedder
 from models.lexical import LexicalEncoder
 from tools.diversity import distinct, diversified
 from tools.expansion import EXPAND_TOKENS, Expand, spread
 from tools.filter import Filter
-from tools.fusion import fuse
+from tools.fusion import DENSE_SHARE, fuse, trust
 from tools.passages import Passages
+from tools.reranking import Reranking
 
 Mode = Literal["hybrid", "dense", "lexical"]
 
@@ -43,10 +45,12 @@ class SearchOptions:
     ``filter`` was checked (`tools.filter.check_filter`). ``threshold`` is the least cosine to the question: hits that
     only their words have found get theirs as well; in the mode ``lexical`` there is none. ``distinct`` leaves out what
     a better hit says already. ``diversity`` is the lambda of maximal marginal relevance, 0 to 1. ``expand`` widens each
-    hit to at most ``expand_tokens`` tokens.
+    hit to at most ``expand_tokens`` tokens. ``rerank`` asks for the reranker or does without it; None leaves that to the
+    settings.
     """
 
     mode: Mode = "hybrid"
+    rerank: bool | None = None
     filter: Filter | None = None
     distinct: bool = False
     diversity: float | None = None
@@ -62,7 +66,7 @@ PLAIN = SearchOptions()
 class SearchResult:
     """The hits, best first, and the milliseconds of each stage that ran.
 
-    Stages: embed, filter, index, fuse, threshold, fetch, diversify, expand; and their total.
+    Stages: embed, filter, index, fuse, threshold, rerank, fetch, diversify, expand; and their total.
     """
 
     hits: Sequence[Hit]
@@ -104,6 +108,8 @@ class Search:
         *,
         candidates: int,
         most_documents: int = MOST_DOCUMENTS,
+        dense_share: float = DENSE_SHARE,
+        reranking: Reranking | None = None,
     ) -> None:
         self._passages = Passages(pool)
         self._index = index
@@ -111,14 +117,18 @@ class Search:
         self._lexical = lexical
         self._candidates = candidates
         self._most_documents = most_documents
+        self._dense_share = dense_share
+        self._reranking = reranking
 
     async def __call__(self, text: str, *, scope: Scope, limit: int, options: SearchOptions = PLAIN) -> SearchResult:
         """The ``limit`` best chunks within the scope.
 
         Raises:
             Unavailable: the index does not answer.
+            InvalidInput: a reranker is asked for, and there is none.
         """
         clock = Clock()
+        reranking = self._wanted_reranking(options)
         with clock("embed"):
             query = IndexQuery(
                 dense=None if options.mode == "lexical" else await self._embedder.embed_query(text),
@@ -127,12 +137,22 @@ class Search:
             )
         ranking = await self._rank(query, scope, options.filter, clock)
         with clock("fuse"):
-            matches = fuse(ranking)
+            known = trust(text, self._embedder.count_tokens(text))
+            matches = fuse(ranking, dense_share=self._dense_share * known)
         if options.threshold is not None and query.dense is not None:
             with clock("threshold"):
                 matches = await self._near(matches, query.dense, options.threshold, scope)
+        if reranking is not None:
+            with clock("rerank"):
+                matches = await reranking(text, matches, passages=self._passages, scope=scope, trust=known)
         hits = await self._choose(matches, scope, limit, options, clock)
         return SearchResult(hits, clock.timings)
+
+    def _wanted_reranking(self, options: SearchOptions) -> Reranking | None:
+        if options.rerank and self._reranking is None:
+            raise InvalidInput("There is no reranker to search with: set RERANKER__MODEL, or search without `rerank`.")
+        wanted = options.rerank or (options.rerank is None and self._reranking is not None and self._reranking.default)
+        return self._reranking if wanted else None
 
     async def _rank(self, query: IndexQuery, scope: Scope, wanted: Filter | None, clock: Clock) -> Ranking:
         if wanted is None:

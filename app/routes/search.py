@@ -28,6 +28,7 @@ async def search(body: SearchRequest, principal: Caller, services: Using) -> Sea
     scope = Scope(tenant=principal.tenant, collections=collections)
     options = SearchOptions(
         mode=body.mode,
+        rerank=body.rerank,
         filter=None if body.filter is None else await read_filter(body.filter, scope, services),
         threshold=body.threshold,
         distinct=body.distinct,
@@ -57,7 +58,7 @@ def wire(hit: Hit) -> HitOut:
         document_name=hit.document_name,
         collection_id=hit.collection,
         chunk=wire_chunk(hit.chunk),
-        scores=ScoresOut(fused=hit.scores.fused, dense=hit.scores.dense, lexical=hit.scores.lexical),
+        scores=ScoresOut.model_validate(hit.scores, from_attributes=True),
         passage=wider
         and PassageOut(text=wider.text, start=wider.start, end=wider.end, chunks=[chunk.id for chunk in wider.chunks]),
     )

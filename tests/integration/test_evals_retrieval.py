@@ -45,20 +45,21 @@ def test_the_command_measures_every_set_with_the_parts_of_the_product(folder: Pa
         done = subprocess.run(
             [sys.executable, "-m", "evals", "retrieval", "--data", str(folder), *words],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"},
+            env=os.environ | {"PYTHONPATH": str(ROOT), "RERANKER__MODEL": "late-interaction"},
             capture_output=True,
             text=True,
             timeout=240,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert len(list((folder / "cache").iterdir())) == 1, "the same passages are embedded once"
+    assert len(list((folder / "cache").iterdir())) == 2, "the same passages and questions are embedded once"
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
     results = json.loads((folder / "figures.json").read_text("utf-8"))
     assert {(result["dataset"], result["questions"]) for result in results} == {("harbour", 2), ("town/en", 2)}
     by_system = {result["system"]: result for result in results}
-    assert {"dense", "lexical", "hybrid"} <= by_system.keys()
-    assert by_system["hybrid"]["means"] == dict.fromkeys(MEASURES, 1.0)
+    assert by_system.keys() == {"dense", "lexical", "hybrid", "hybrid + rerank"}
+    for system in ("hybrid", "hybrid + rerank"):
+        assert by_system[system]["means"] == dict.fromkeys(MEASURES, 1.0)
     assert "| harbour (2) | hybrid | 1.000 |" in done.stdout
 
 
