@@ -258,8 +258,8 @@ class SearchResponse(BaseModel):
 
     hits: list[HitOut]
     timings: dict[str, float] = Field(
-        description="milliseconds of each stage that ran, and total: embed, filter, index, fuse, threshold, rerank, fetch, "
-        "diversify, expand"
+        description="milliseconds of each stage that ran, and total: embed, filter, index, fuse, threshold, rerank, "
+        "fetch, diversify, expand"
     )
 
 

@@ -25,7 +25,9 @@ class Languages:
     def __init__(self, codes: Iterable[str]) -> None:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-        self._identifier: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self._identifier: Any = LanguageIdentifier.from_model_file(  # type: ignore[no-untyped-call]
+            MODEL_FILE, norm_probs=True
+        )
         self._identifier.set_languages([*codes, *STRANGERS])
 
     def of_passage(self, text: str) -> str:

@@ -45,8 +45,8 @@ class SearchOptions:
     ``filter`` was checked (`tools.filter.check_filter`). ``threshold`` is the least cosine to the question: hits that
     only their words have found get theirs as well; in the mode ``lexical`` there is none. ``distinct`` leaves out what
     a better hit says already. ``diversity`` is the lambda of maximal marginal relevance, 0 to 1. ``expand`` widens each
-    hit to at most ``expand_tokens`` tokens. ``rerank`` asks for the reranker or does without it; None leaves that to the
-    settings.
+    hit to at most ``expand_tokens`` tokens. ``rerank`` asks for the reranker or does without it; None leaves that to
+    the settings.
     """
 
     mode: Mode = "hybrid"

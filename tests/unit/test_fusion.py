@@ -73,7 +73,7 @@ def test_every_match_is_there_once_with_a_score_between_0_and_1(
     dense: dict[int, float], lexical: dict[int, float], share: float
 ) -> None:
     sides = [
-        [Match(*ids(n), score) for n, score in sorted(side.items(), key=lambda item: -item[1])]
+        [Match(ids(n)[0], score) for n, score in sorted(side.items(), key=lambda item: -item[1])]
         for side in (dense, lexical)
     ]
     fused = fuse(Ranking(dense=sides[0], lexical=sides[1]), dense_share=share)
