@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.report import ROOT
 
-QUICK = ("ingest", "search", "answer")
+QUICK = ("ingest", "search", "answer", "faults")
 
 
 def main() -> int:

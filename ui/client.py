@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -24,6 +25,8 @@ from app.schemas import (
     DocumentsAccepted,
     Health,
     Strategy,
+    JobPage,
+    JobsRetried,
     TextOut,
     UploadedDocument,
 )
@@ -113,6 +116,40 @@ class Api:
     def retry_document(self, document_id: UUID) -> None:
         """Read a failed document again."""
         self._send("POST", f"/documents/{document_id}/retry")
+
+    def cancel_document(self, document_id: UUID) -> None:
+        """Stop the reading of a document."""
+        self._send("POST", f"/documents/{document_id}/cancel")
+
+    def ended_jobs(self, *, limit: int) -> JobPage:
+        """The newest jobs that failed or were cancelled."""
+        pages = [
+            _read(JobPage, self._send("GET", "/jobs", params={"status": status, "limit": limit}))
+            for status in ("failed", "cancelled")
+        ]
+        jobs = sorted((job for page in pages for job in page.jobs), key=lambda job: job.id, reverse=True)
+        more = next((page.next_cursor for page in pages if page.next_cursor), None)
+        return JobPage(jobs=jobs[:limit], next_cursor=more or ("more" if len(jobs) > limit else None))
+
+    def retry_job(self, job_id: int) -> None:
+        """Try a job again."""
+        self._send("POST", f"/jobs/{job_id}/retry")
+
+    def retry_jobs(self) -> int:
+        """Try all that failed or were cancelled again; how many they are."""
+        return _read(JobsRetried, self._send("POST", "/jobs/retry")).retried
+
+    def clear_job(self, job_id: int) -> None:
+        """Clear a job from the list."""
+        self._send("DELETE", f"/jobs/{job_id}")
+
+    def pause_collection(self, name: str) -> None:
+        """Let the new documents of a collection wait."""
+        self._send("POST", f"/collections/{quote(name)}/pause")
+
+    def resume_collection(self, name: str) -> None:
+        """Let a paused collection go on."""
+        self._send("POST", f"/collections/{quote(name)}/resume")
 
     def text(self, document_id: UUID, start: int, end: int) -> TextOut:
         """The stretch ``start:end`` (characters) of a document's text."""

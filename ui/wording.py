@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Literal
 
-from app.schemas import CitationOut, DocumentOut, Health, Status, Strategy
+from app.schemas import CitationOut, DocumentOut, Health, JobOut, Status, Strategy
 
 Colour = Literal["blue", "green", "red", "gray"]
 
@@ -85,6 +85,11 @@ def document_facts(document: DocumentOut, now: datetime | None = None) -> str:
     facts.append(size_text(document.size))
     facts.append(age_text(document.created_at, now or datetime.now(UTC)))
     return " · ".join(facts)
+
+
+def job_facts(job: JobOut, now: datetime | None = None) -> str:
+    """Attempts and age of a job in one line."""
+    return f"{count(max(job.attempts, 1), 'attempt')} · {age_text(job.updated_at, now or datetime.now(UTC))}"
 
 
 def size_text(size: int) -> str:

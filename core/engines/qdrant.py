@@ -31,6 +31,8 @@ from core.settings import QdrantSettings
 
 ALIAS = "ragstone"
 FIRST = 1
+REFUSALS = (400, 413, 422)
+"""What the server answers to a request that it will never take; sending it again is no use."""
 SLICE = 256
 PAGE = 1000
 # A document's writes go through one replica, so that what is stored and then deleted is deleted on each of them.
@@ -220,7 +222,7 @@ def creation(settings: QdrantSettings, dimension: int) -> dict[str, Any]:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what the client raises into `Unavailable`; the server's own words stay in the cause."""
+    """Turn what the client raises into our errors; the server's own words stay in the cause."""
     try:
         yield
     except PlatformError:
@@ -228,6 +230,11 @@ def translated() -> Iterator[None]:
     except UnexpectedResponse as error:
         if error.status_code in (401, 403):
             raise Unavailable("The Qdrant server refuses the key: set QDRANT__API_KEY.") from error
+        if error.status_code in REFUSALS:
+            raise InvalidInput(
+                f"The Qdrant server refuses what was sent (status {error.status_code}): see its log, and whether its "
+                "version fits the client's."
+            ) from error
         raise Unavailable(
             f"The Qdrant server answered with status {error.status_code}: see its log, and whether its version "
             "fits the client's."

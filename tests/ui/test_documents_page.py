@@ -170,3 +170,38 @@ async def test_a_viewer_is_told_that_documents_cannot_be_changed(
     documents.file_uploader[0].set_value([("ferries.txt", FERRIES.encode(), "text/plain")])
     await run(documents)
     assert "may read and ask, but not change documents" in texts(documents)
+
+
+async def test_failed_work_is_listed_and_cleared(documents: AppTest, run: Run, tenant: Tenant) -> None:
+    failed = await tenant.upload("empty.pdf", make_pdf([""]))
+    async with asyncio.timeout(30):
+        while not (jobs := (await tenant.http.get("/jobs", params={"status": "failed"})).json()["jobs"]):
+            await asyncio.sleep(0.05)
+    await run(documents)
+    assert "Could not be read · default · 1 attempt" in texts(documents)
+    documents.button(key=f"clear-job-{jobs[0]['id']}").click()
+    await run(documents)
+    assert "Could not be read" not in texts(documents)
+    assert (await tenant.http.get("/jobs")).json()["jobs"] == []
+    assert [document["id"] for document in await listed(tenant)] == [failed["id"]]
+
+
+async def test_a_paused_collection_is_resumed_and_its_documents_cancelled(
+    documents: AppTest, run: Run, tenant: Tenant
+) -> None:
+    await run(documents)
+    (collection,) = (await tenant.http.get("/collections")).json()["collections"]
+    documents.button(key=f"pause-{collection['id']}").click()
+    await run(documents)
+    answer = await tenant.http.post("/documents", files={"files": ("ferries.txt", FERRIES.encode())})
+    document = answer.json()["documents"][0]["id"]
+    await run(documents)
+    documents.button(key=f"cancel-{document}").click()
+    await run(documents)
+    assert "Cancelled · default" in texts(documents)
+    assert "**default** is paused" in "\n".join(str(element.value) for element in documents.info)
+    documents.button(key=f"resume-{collection['id']}").click()
+    await run(documents)
+    documents.button(key="retry-all-jobs").click()
+    await run(documents)
+    assert (await wait_until_done(tenant.http, document))["status"] == "indexed"

@@ -1,4 +1,4 @@
-"""Documents: add them, watch them being read, retry or delete them."""
+"""Documents: add them, watch them being read, cancel, retry or delete them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import streamlit as st
 from app.schemas import CollectionOut, DocumentList, DocumentOut, Status
 from ui import session
 from ui.client import Api
+from ui.jobs import draw_jobs, draw_pause
 from ui.markup import plain
 from ui.panels import readiness, shown_errors
 from ui.uploads import draw_upload
@@ -50,11 +51,12 @@ def page() -> None:
     readiness(api, READING)
     collections = api.collections()
     draw_upload(api, collections)
-    filters = _choose_filters(collections)
+    draw_jobs(api, collections)
+    filters = _choose_filters(api, collections)
     _draw_list(api, filters, several=len(collections) > 1 and filters.collection is None)
 
 
-def _choose_filters(collections: Sequence[CollectionOut]) -> Filters:
+def _choose_filters(api: Api, collections: Sequence[CollectionOut]) -> Filters:
     with st.container(horizontal=True, key="filters", vertical_alignment="bottom"):
         name = st.text_input(
             "Name contains",
@@ -82,6 +84,9 @@ def _choose_filters(collections: Sequence[CollectionOut]) -> Filters:
                 key="filter-collection",
                 on_change=_first_page,
             )
+        chosen = next((one for one in collections if one.name == collection or len(collections) == 1), None)
+        if chosen is not None:
+            draw_pause(api, chosen)
     return Filters(collection=collection, status=status, name=(name or "").strip() or None)
 
 
@@ -140,6 +145,15 @@ def _draw_document(api: Api, document: DocumentOut, *, several: bool) -> None:
 
 
 def _draw_actions(api: Api, document: DocumentOut) -> None:
+    if document.status in ("queued", "loading", "chunking", "embedding"):
+        st.button(
+            "Cancel",
+            key=f"cancel-{document.id}",
+            icon=":material/stop_circle:",
+            type="tertiary",
+            on_click=session.press,
+            args=(api.cancel_document, document.id),
+        )
     if document.status == "failed":
         st.button(
             "Retry",
