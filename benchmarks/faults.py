@@ -3,7 +3,7 @@
     python -m benchmarks.faults
     python -m benchmarks.faults --documents 200 --kills 50 --seed 7
 
-The same documents are ingested twice by worker processes (`python -m ingest worker`) on PostgreSQL and Qdrant Edge:
+The same documents are ingested twice by worker processes (see `benchmarks.nursery`) on PostgreSQL and Qdrant Edge:
 once undisturbed, and once with a worker that is killed and started again. Nothing may tell the two results apart.
 """
 
@@ -12,24 +12,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-import os
 import random
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from app.postgres import run_postgres
-from benchmarks.report import ROOT, Report, circumstances, parser, publish, temporary_folder
+from benchmarks.nursery import Nursery, open_nursery
+from benchmarks.report import Report, circumstances, parser, publish, temporary_folder
 from core.database import Pool, open_pool
 from core.domain import DocumentId, Scope, TenantId
-from core.settings import Settings, variables
+from core.settings import Settings
 from ingest.blobs import open_blobs
 from ingest.chunking.spec import default_spec
 from ingest.collection import Collections
@@ -90,13 +90,9 @@ class Site:
         """What the workers have said."""
         return self.settings.data_dir / "worker.log"
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, nursery: Nursery) -> psutil.Process:
         """A worker process."""
-        clean = {name: value for name, value in os.environ.items() if name.upper() not in variables()}
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "ingest", "worker"], cwd=ROOT, env=clean | self.env, stdout=log, stderr=log
-            )
+        return nursery.start(self.env, self.log)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,9 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def run(folder: Path, *, documents: int, kills: int, seed: int, **env: str) -> Findings:
     """Ingest twice below ``folder``, and compare; ``env`` are further settings of the worker."""
     files = make_files(documents)
-    clean, _ = await ingest(folder / "clean", files, env)
-    expected = {name: chunks for name, (_, chunks) in clean.items()}
-    _, found = await ingest(folder / "killed", files, env, expected=expected, kills=kills, chance=random.Random(seed))
+    with open_nursery() as nursery:
+        clean, _ = await ingest(nursery, folder / "clean", files, env)
+        expected = {name: chunks for name, (_, chunks) in clean.items()}
+        torment = Torment(kills, random.Random(seed))
+        _, found = await ingest(nursery, folder / "killed", files, env, expected=expected, torment=torment)
     return found
 
 
@@ -144,33 +142,34 @@ def make_files(number: int) -> dict[str, str]:
 
 
 async def ingest(
+    nursery: Nursery,
     folder: Path,
     files: dict[str, str],
     env: dict[str, str],
     *,
     expected: dict[str, int] | None = None,
-    kills: int = 0,
-    chance: random.Random | None = None,
+    torment: Torment | None = None,
 ) -> tuple[dict[str, tuple[str, int]], Findings]:
     """Take the files in, let a worker do its work while it is killed, and look at what is there."""
     folder.mkdir(mode=0o711)
     with run_postgres(folder) as url:
         told = {"DATABASE__URL": url, "DATA_DIR": str(folder), **env}
-        site = Site(settings=_settings(told), env=told)
+        site = Site(settings=settings_of(told), env=told)
         async with open_pool(site.settings.database) as pool:
             await prepare_write_path(pool)
             tenant = await take_in(site, pool, files)
             started = time.monotonic()
-            at_work = await torment(site, pool, kills, chance or random.Random(0))
-            worker = site.start_worker()
+            at_work = await torment.carry_out(site, pool, nursery) if torment else 0
+            worker = site.start_worker(nursery)
             try:
                 await settled(site, pool, worker)
+                worker.terminate()
+                await asyncio.to_thread(worker.wait, 60)
             finally:
-                worker.send_signal(signal.SIGTERM)
-                worker.wait(60)
+                end(worker)
             found = Findings(
                 documents=len(files),
-                kills=kills,
+                kills=torment.kills if torment else 0,
                 kills_at_work=at_work,
                 attempts=await takeovers(site),
                 seconds=time.monotonic() - started,
@@ -179,7 +178,8 @@ async def ingest(
         return states, found
 
 
-def _settings(told: dict[str, str]) -> Settings:
+def settings_of(told: dict[str, str]) -> Settings:
+    """The settings that the environment of a worker means."""
     sections: dict[str, dict[str, str]] = {}
     for name, value in told.items():
         section, mark, key = name.lower().partition("__")
@@ -217,35 +217,53 @@ async def take_in(site: Site, pool: Pool, files: dict[str, str]) -> TenantId:
     return tenant
 
 
-async def torment(site: Site, pool: Pool, kills: int, chance: random.Random) -> int:
-    """Start the worker and kill it, ``kills`` times; how often jobs were running at that moment."""
-    at_work = 0
-    for number in range(kills):
-        before = await running(pool)
-        worker = site.start_worker()
-        try:
-            if chance.random() < STARTING_SHARE:
-                await asyncio.sleep(chance.random() * 4)
-            else:
-                await first_job(pool, worker, before)
-                await asyncio.sleep(chance.random() * WORK_S)
-            at_work += bool(await running(pool) - before)
-        finally:
-            worker.kill()
-            worker.wait()
-        print(f"kill {number + 1} of {kills}: {at_work} while jobs ran, {await left(pool)} documents left", flush=True)
-    return at_work
+@dataclass(frozen=True)
+class Torment:
+    """How often a worker is killed, and the chance that decides when."""
+
+    kills: int
+    chance: random.Random
+
+    async def carry_out(self, site: Site, pool: Pool, nursery: Nursery) -> int:
+        """Start the worker and kill it, again and again; how often jobs were running at that moment."""
+        at_work = 0
+        for number in range(self.kills):
+            before = await running(pool)
+            worker = site.start_worker(nursery)
+            try:
+                if self.chance.random() < STARTING_SHARE:
+                    await asyncio.sleep(self.chance.random() * 4)
+                else:
+                    await first_job(pool, worker, before)
+                    await asyncio.sleep(self.chance.random() * WORK_S)
+                at_work += bool(await running(pool) - before)
+            finally:
+                end(worker)
+            print(f"kill {number + 1}: {at_work} while jobs ran, {await left(pool)} documents left", flush=True)
+        return at_work
 
 
-async def first_job(pool: Pool, worker: subprocess.Popen[bytes], before: set[tuple[int, int]]) -> None:
+def end(worker: psutil.Process) -> None:
+    """`kill -9`, and nothing before it."""
+    with suppress(psutil.NoSuchProcess):
+        worker.kill()
+        worker.wait(30)
+
+
+async def first_job(pool: Pool, worker: psutil.Process, before: set[tuple[int, int]]) -> None:
     """Wait until the worker has taken a job; at most so long, in case nothing is left."""
     deadline = time.monotonic() + AT_WORK_S
     while not await running(pool) - before:
-        if worker.poll() is not None:
+        if not alive(worker):
             raise RuntimeError("The worker ended by itself; its log says why.")
         if time.monotonic() > deadline or not await left(pool):
             return
         await asyncio.sleep(0.02)
+
+
+def alive(worker: psutil.Process) -> bool:
+    """Whether the process runs."""
+    return worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
 
 
 async def running(pool: Pool) -> set[tuple[int, int]]:
@@ -265,7 +283,7 @@ async def left(pool: Pool) -> int:
         return int(row["n"])
 
 
-async def settled(site: Site, pool: Pool, worker: subprocess.Popen[bytes]) -> None:
+async def settled(site: Site, pool: Pool, worker: psutil.Process) -> None:
     """Wait until nothing is on its way and no job is left.
 
     Raises:
@@ -273,7 +291,7 @@ async def settled(site: Site, pool: Pool, worker: subprocess.Popen[bytes]) -> No
     """
     deadline = time.monotonic() + SETTLE_S
     while await left(pool) or await unfinished_jobs(pool):
-        if worker.poll() is not None or time.monotonic() > deadline:
+        if not alive(worker) or time.monotonic() > deadline:
             raise RuntimeError("The documents do not settle:\n" + site.log.read_text("utf-8")[-4000:])
         await asyncio.sleep(0.2)
 

@@ -73,7 +73,8 @@ def owned(path: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Unavailable(
-                f"Another process has the vector index in {str(path)!r} open: stop it, or use another DATA_DIR."
+                f"Another process has the vector index in {str(path)!r} open: stop it, use another DATA_DIR, or set "
+                "QDRANT__URL, so that several processes share a Qdrant server."
             ) from error
         yield
 

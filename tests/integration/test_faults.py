@@ -1,0 +1,49 @@
+"""``kill -9`` of worker processes; `python -m benchmarks.faults` does the same at length."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults import ROOT, run, settings_of
+from ingest.workshop import open_index
+from models.embedder import open_embedder
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    made = tmp_path_factory.mktemp("faults")
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.mark.timeout(600)
+async def test_a_worker_that_is_killed_at_random_points_loses_and_doubles_nothing(folder: Path) -> None:
+    found = await run(folder, documents=30, kills=5, seed=11)
+    assert found.faultless, found
+    assert found.indexed == 30
+    assert found.kills_at_work >= 2, "the kills must come while there is work to lose"
+
+
+async def test_a_second_process_on_the_embedded_index_is_told_what_to_do(postgres: str, tmp_path: Path) -> None:
+    told = {"DATABASE__URL": postgres, "DATA_DIR": str(tmp_path)}
+    settings = settings_of(told)
+    async with open_embedder(settings.embedding) as embedder, open_index(settings, embedder):
+        worker = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-m", "ingest", "worker"],
+            cwd=ROOT,
+            env={**os.environ, **told},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await worker.communicate()
+    assert worker.returncode == 1
+    assert "Another process has the vector index" in said.decode()
+    assert "QDRANT__URL" in said.decode()
