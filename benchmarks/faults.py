@@ -346,7 +346,7 @@ async def search_over(site: Site, pool: Pool) -> AsyncIterator[tuple[Any, Search
     """The index that the worker has left, and a search over it."""
     async with (
         open_embedder(site.settings.embedding) as embedder,
-        open_index(site.settings, embedder) as index,
+        open_index(site.settings, embedder, pool) as index,
     ):
         yield index, Search(pool, index, embedder, LexicalEncoder(), candidates=50)
 

@@ -24,9 +24,9 @@ from app.schemas import (
     DocumentList,
     DocumentsAccepted,
     Health,
-    Strategy,
     JobPage,
     JobsRetried,
+    Strategy,
     TextOut,
     UploadedDocument,
 )

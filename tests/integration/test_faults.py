@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults import ROOT, run, settings_of
+from core.database import open_pool
 from ingest.workshop import open_index
 from models.embedder import open_embedder
 
@@ -35,7 +36,11 @@ async def test_a_worker_that_is_killed_at_random_points_loses_and_doubles_nothin
 async def test_a_second_process_on_the_embedded_index_is_told_what_to_do(postgres: str, tmp_path: Path) -> None:
     told = {"DATABASE__URL": postgres, "DATA_DIR": str(tmp_path)}
     settings = settings_of(told)
-    async with open_embedder(settings.embedding) as embedder, open_index(settings, embedder):
+    async with (
+        open_pool(settings.database) as pool,
+        open_embedder(settings.embedding) as embedder,
+        open_index(settings, embedder, pool),
+    ):
         worker = await asyncio.create_subprocess_exec(
             *[sys.executable, "-m", "ingest", "worker"],
             cwd=ROOT,
