@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -73,7 +74,7 @@ def serve() -> None:
         print(pid, flush=True)
 
 
-def _become_worker(told: dict[str, str]) -> None:
+def _become_worker(told: dict[str, Any]) -> None:
     from ingest.__main__ import main
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

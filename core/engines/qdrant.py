@@ -14,7 +14,7 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
-from core.errors import PlatformError, Unavailable
+from core.errors import InvalidInput, PlatformError, Unavailable
 from core.index import (
     DENSE,
     LEXICAL,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import ROOT, run, settings_of
+from benchmarks.faults import run, settings_of
+from benchmarks.report import ROOT
 from core.database import open_pool
 from ingest.workshop import open_index
 from models.embedder import open_embedder
