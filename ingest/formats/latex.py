@@ -24,7 +24,7 @@ WHOLE = re.compile(
 )
 DROPPED = re.compile(
     r"\\(?:label|cite[a-z]*|bibliography(?:style)?|includegraphics|input|include|usepackage|vspace|hspace|pagestyle|"
-    r"thispagestyle|setlength|setcounter)\*?\s*(?:\[[^\]]*\])*\s*\{[^{}]*\}(?:\{[^{}]*\})?"
+    r"thispagestyle|setlength|setcounter)\*?\s*(?:\[[^\]]*\])*\s*\{[^{}]*\}(?:\{[^{}]*\})?|\\maketitle\b"
 )
 RULES = re.compile(r"\\(?:hline|toprule|midrule|bottomrule|cmidrule(?:\([^)]*\))?\{[^}]*\}|cline\{[^}]*\})")
 COLUMNS = re.compile(r"\s*(?:\[[^\]]*\])?(?:\{[^{}]*\})?\s*\{(?:[^{}]|\{[^{}]*\})*\}")
@@ -68,9 +68,7 @@ class _Words:
     def __init__(self) -> None:
         from pylatexenc.latex2text import LatexNodes2Text
 
-        self._converter: Any = LatexNodes2Text(  # type: ignore[no-untyped-call]
-            math_mode="verbatim", strict_latex_spaces=False, keep_comments=False
-        )
+        self._converter: Any = LatexNodes2Text(math_mode="verbatim", strict_latex_spaces=False, keep_comments=False)
 
     def of(self, source: str) -> str:
         text: str = self._converter.latex_to_text(HEAD.sub("{", DROPPED.sub("", source)), tolerant_parsing=True)

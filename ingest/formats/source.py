@@ -14,7 +14,7 @@ MOST_INDENT = 8  # deeper definitions are details of the one around them
 DEFINITION = re.compile(
     r"(?P<indent>[ \t]*)(?:(?:export|default|public|private|protected|internal|static|final|abstract|async|override|"
     r"pub(?:\(\w+\))?|unsafe|sealed|partial|data|open|inline|virtual|const|extern)\s+)*"
-    r"(?:(?:def|class|function\*?|func|fn|interface|trait|struct|enum|impl|module|namespace|object|protocol|record|"
+    r"(?:(?:def|class|type|function\*?|func|fn|interface|trait|struct|enum|impl|module|namespace|object|protocol|record|"
     r"sub|mod|union|message|service)\b\s*[\w(<:~]"
     r"|create\s+(?:or\s+replace\s+)?(?:table|view|function|procedure|index|trigger)\b"
     r"|[\w<>\[\],.?&*:]+[ \t&*]+[\w:~]+\([^;]*\)\s*(?:const\s*)?\{\s*$)",
