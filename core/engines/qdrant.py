@@ -37,7 +37,7 @@ SLICE = 256
 PAGE = 1000
 # A document's writes go through one replica, so that what is stored and then deleted is deleted on each of them.
 ORDERING = models.WriteOrdering.MEDIUM
-# Of twice as many candidates as are wanted; without quantisation the server ignores it.
+# Of twice as many candidates as are wanted.
 RESCORED = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
 PAYLOAD_INDEXES: dict[str, models.PayloadSchemaParams] = {
     "tenant": models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True),
@@ -49,8 +49,9 @@ PAYLOAD_INDEXES: dict[str, models.PayloadSchemaParams] = {
 class QdrantIndex:
     """`core.index.VectorIndex` on a Qdrant server; made by `open_qdrant_index`."""
 
-    def __init__(self, client: AsyncQdrantClient, *, alias: str, dimension: int) -> None:
+    def __init__(self, client: AsyncQdrantClient, *, alias: str, dimension: int, quantised: bool) -> None:
         self._client = client
+        self._params = RESCORED if quantised else None
         self._alias = alias
         self._dimension = dimension
 
@@ -93,7 +94,7 @@ class QdrantIndex:
             check_dimension([query.dense], self._dimension)
         if query.is_empty(scope):
             return Ranking()
-        sides = _requests(query, scope)
+        sides = _requests(query, scope, self._params)
         with translated():
             answers = await self._client.query_batch_points(self._alias, list(sides.values()))
         found = {side: _matches(answer.points) for side, answer in zip(sides, answers, strict=True)}
@@ -190,7 +191,7 @@ async def prepare_index(
             await client.update_collection_aliases([models.CreateAliasOperation(create_alias=naming)])
         for field, schema in PAYLOAD_INDEXES.items():
             await client.create_payload_index(name, field, schema, wait=True)
-    return QdrantIndex(client, alias=alias, dimension=dimension)
+    return QdrantIndex(client, alias=alias, dimension=dimension, quantised=settings.quantisation != "none")
 
 
 def alias_name(embedder: str, revision: str | None, dimension: int) -> str:
@@ -299,7 +300,7 @@ def _within(scope: Scope, documents: Collection[DocumentId] | None = None) -> mo
     return models.Filter(must=conditions)
 
 
-def _requests(query: IndexQuery, scope: Scope) -> dict[str, models.QueryRequest]:
+def _requests(query: IndexQuery, scope: Scope, params: models.SearchParams | None) -> dict[str, models.QueryRequest]:
     bounds = _within(scope, query.documents)
     sides = {}
     if query.dense is not None:
@@ -309,7 +310,7 @@ def _requests(query: IndexQuery, scope: Scope) -> dict[str, models.QueryRequest]
             filter=bounds,
             limit=query.limit,
             with_payload=False,
-            params=RESCORED,
+            params=params,
         )
     if query.lexical is not None and query.lexical.indices:
         # Term statistics of the tenant alone: a score must not tell what others have written.
