@@ -23,7 +23,7 @@ from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
 from core.engines.edge.shard import owned
 from core.engines.postings import Postings
 from core.errors import InvalidInput, PlatformError, Unavailable
-from core.index import IndexQuery, Match, Point, PointKey, Ranking, check_dimension, index_name
+from core.index import SEARCH_WIDTH, IndexQuery, Match, Point, PointKey, Ranking, check_dimension, index_name
 from core.settings import ChromaSettings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SLICE = 1000
 THREADS = 4
 TIMEOUT_S = 60.0
-EF = 128
+EF_CONSTRUCTION = 128
 T = TypeVar("T")
 
 
@@ -154,7 +154,9 @@ class ChromaIndex:
             self._tenants[tenant] = self._client.get_or_create_collection(
                 self._collection_name(tenant),
                 embedding_function=None,
-                configuration={"hnsw": {"space": "cosine", "ef_construction": EF, "ef_search": EF}},
+                configuration={
+                    "hnsw": {"space": "cosine", "ef_construction": EF_CONSTRUCTION, "ef_search": SEARCH_WIDTH}
+                },
             )
         self._tenants[tenant].upsert(
             ids=[str(point.id) for point in points],

@@ -18,6 +18,7 @@ from core.errors import InvalidInput, PlatformError, Unavailable
 from core.index import (
     DENSE,
     LEXICAL,
+    SEARCH_WIDTH,
     IndexQuery,
     Match,
     Point,
@@ -37,8 +38,11 @@ SLICE = 256
 PAGE = 1000
 # A document's writes go through one replica, so that what is stored and then deleted is deleted on each of them.
 ORDERING = models.WriteOrdering.MEDIUM
+WIDE = models.SearchParams(hnsw_ef=SEARCH_WIDTH)
 # Of twice as many candidates as are wanted.
-RESCORED = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
+RESCORED = models.SearchParams(
+    hnsw_ef=SEARCH_WIDTH, quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0)
+)
 PAYLOAD_INDEXES: dict[str, models.PayloadSchemaParams] = {
     "tenant": models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True),
     "collection": models.UuidIndexParams(type=models.UuidIndexType.UUID),
@@ -51,7 +55,7 @@ class QdrantIndex:
 
     def __init__(self, client: AsyncQdrantClient, *, alias: str, dimension: int, quantised: bool) -> None:
         self._client = client
-        self._params = RESCORED if quantised else None
+        self._params = RESCORED if quantised else WIDE
         self._alias = alias
         self._dimension = dimension
 
@@ -300,7 +304,7 @@ def _within(scope: Scope, documents: Collection[DocumentId] | None = None) -> mo
     return models.Filter(must=conditions)
 
 
-def _requests(query: IndexQuery, scope: Scope, params: models.SearchParams | None) -> dict[str, models.QueryRequest]:
+def _requests(query: IndexQuery, scope: Scope, params: models.SearchParams) -> dict[str, models.QueryRequest]:
     bounds = _within(scope, query.documents)
     sides = {}
     if query.dense is not None:

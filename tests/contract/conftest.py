@@ -32,10 +32,11 @@ async def open_qdrant(path: Path) -> AsyncIterator[VectorIndex]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Payload indexes have no effect in the local Qdrant")
+            warnings.filterwarnings("ignore", "Local mode performs exact")
             prepared = await prepare_index(
                 client, QdrantSettings(), embedder="test", revision=None, dimension=DIMENSION
             )
-        yield prepared
+            yield prepared
     finally:
         await client.close()
 

@@ -74,6 +74,22 @@ async def until_copying(path: Path) -> None:
     await until(lambda: len(shards(path)) > 1)
 
 
+async def test_deletions_alone_make_the_index_optimise_itself(tmp_path: Path) -> None:
+    async with open_edge_index(tmp_path, dimension=DIMENSION) as index:
+        await index.upsert(points(0, 2000))
+        await index.optimise()
+        before = live_shard(tmp_path)
+        await index.delete(TENANT, document(0))
+        assert not index._has_grown()
+        for n in range(1, 30):
+            await index.delete(TENANT, document(n))
+        await until(lambda: live_shard(tmp_path) != before)
+        assert (await state(index))[0] == 500
+        # Two vectors of each point that was there when the half of them was gone, and at first four thousand.
+        assert index._live.engine.info().indexed_vectors_count <= 2 * 1000
+        assert not index._has_grown()
+
+
 async def test_an_optimised_index_finds_the_same(tmp_path: Path) -> None:
     async with open_edge_index(tmp_path, dimension=DIMENSION) as index:
         await index.upsert(points(0, 600))

@@ -59,6 +59,8 @@ Journal: TypeAlias = list[engine.UpdateOperation]
 SLICE = 128
 # Up to here a full scan takes a few milliseconds.
 OPTIMISE_AFTER = 20_000
+# As many deleted points as there are others, but not for a few.
+VACUUM_AFTER = 1000
 RETRY_S = 300.0
 READERS = 4
 
@@ -167,7 +169,7 @@ class EdgeIndex:
             Unavailable: when it failed; the index is as it was.
         """
         async with self._cycle:
-            if not await _run(self._writer, lambda: self._live.pending):
+            if not await _run(self._writer, lambda: self._live.pending or self._live.deleted > 0):
                 return False
             copy = self._path / f"{shard_name()}{UNFINISHED}"
             started = time.monotonic()
@@ -238,7 +240,11 @@ class EdgeIndex:
     def _has_grown(self) -> bool:
         # A fifth, because each time the graph is built anew over all points.
         points = self._live.engine.info().points_count
-        return self._live.pending >= max(self._optimise_after, points // 5)
+        return (
+            self._live.pending >= max(self._optimise_after, points // 5)
+            # Mostly deleted ones, which nothing is written to any more perhaps.
+            or self._live.deleted >= max(VACUUM_AFTER, points)
+        )
 
     def _copy_live(self, copy: Path) -> Journal:
         """On the writer, so that the files stand still: they are what a killed process would leave."""
@@ -261,6 +267,7 @@ class EdgeIndex:
             sync(ready, *ready.rglob("*"))
             shard = load(ready, self._dimension)
             shard.settled = shard.engine.info().indexed_vectors_count
+            shard.kept = shard.deleted
             done = _catch_up(shard, journal, 0)
             return self._writer.submit(self._switch, shard, journal, done).result()
         except BaseException:

@@ -14,6 +14,9 @@ import qdrant_edge as engine
 from core.engines.edge.shard import config
 from core.errors import Unavailable
 
+# Vectors of a segment whose deleted points are removed when they are a fifth of it.
+VACUUM_FROM = 100
+
 
 async def optimise_in_child(shard: Path, dimension: int) -> None:
     """Optimise a shard that nobody else has open, at low priority.
@@ -50,7 +53,7 @@ def optimise_shard(path: Path, dimension: int, parent: int) -> None:
         return
     os.nice(10)
     # From the first point on: what is not indexed here is scanned by every search.
-    everything = engine.EdgeOptimizersConfig(indexing_threshold=1)
+    everything = engine.EdgeOptimizersConfig(indexing_threshold=1, vacuum_min_vector_number=VACUUM_FROM)
     shard = engine.EdgeShard.load(str(path), config(dimension, everything))
     shard.optimize()
     shard.close()

@@ -10,7 +10,7 @@ import qdrant_edge as engine
 from numpy.typing import NDArray
 
 from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
-from core.index import DENSE, LEXICAL, IndexQuery, Match, Point, PointKey, SparseVector
+from core.index import DENSE, LEXICAL, SEARCH_WIDTH, IndexQuery, Match, Point, PointKey, SparseVector
 
 PAGE = 1000
 """Points that a scan reads at once."""
@@ -70,7 +70,9 @@ def requests(query: IndexQuery, scope: Scope) -> dict[str, engine.QueryRequest]:
     sides = {}
     if query.dense is not None:
         nearest = engine.Query.Nearest(query.dense.tolist(), using=DENSE)
-        sides[DENSE] = engine.QueryRequest(query.limit, query=nearest, filter=bounds)
+        sides[DENSE] = engine.QueryRequest(
+            query.limit, query=nearest, filter=bounds, params=engine.SearchParams(hnsw_ef=SEARCH_WIDTH)
+        )
     if query.lexical is not None and query.lexical.indices:
         # Term statistics of the tenant alone: a score must not tell what others have written.
         corpus = engine.IdfParams(within(Scope(tenant=scope.tenant)))

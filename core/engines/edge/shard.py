@@ -44,17 +44,29 @@ class Current(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Shard:
-    """An open shard. ``settled`` is the count of indexed vectors that it had when it went live."""
+    """An open shard. ``settled`` is the count of indexed vectors that it had when it went live.
+
+    ``kept`` is how many deleted points it held then all the same, so that no one tries to remove them again and again.
+    """
 
     engine: engine.EdgeShard
     path: Path
     settled: int
+    kept: int = 0
     readers: int = 0
 
     @property
     def pending(self) -> int:
         """Points written since the shard went live, which a search scans one by one."""
         return self.engine.info().indexed_vectors_count - self.settled
+
+    @property
+    def deleted(self) -> int:
+        """Deleted points, and replaced ones, that still take room and time.
+
+        The engine counts them among the indexed vectors: two vectors of a point once it is optimised, one before.
+        """
+        return self.settled // 2 + self.pending - self.engine.info().points_count - self.kept
 
     def sync(self) -> None:
         """Make what was written survive a power cut; a killed process loses nothing even without it."""
