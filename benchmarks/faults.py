@@ -47,8 +47,10 @@ SETTLE_S = 300.0
 AT_WORK_S = 60.0
 STARTING_SHARE = 0.15
 """The share of the kills that come while the worker is still starting."""
-WORK_S = 0.6
-"""The others come this long after it has taken its first job, at most."""
+SHARE_OF_WORK = 1.6
+"""The others come when it has done up to so many times its share of the documents …"""
+WITHIN_S = 0.5
+"""… and up to so many seconds later, to hit any point of the next one."""
 
 
 @dataclass(kw_only=True)
@@ -116,7 +118,7 @@ async def run(folder: Path, *, documents: int, kills: int, seed: int, **env: str
     with open_nursery() as nursery:
         clean, _ = await ingest(nursery, folder / "clean", files, env)
         expected = {name: chunks for name, (_, chunks) in clean.items()}
-        torment = Torment(kills, random.Random(seed))
+        torment = Torment(documents, kills, random.Random(seed))
         _, found = await ingest(nursery, folder / "killed", files, env, expected=expected, torment=torment)
     return found
 
@@ -221,6 +223,7 @@ async def take_in(site: Site, pool: Pool, files: dict[str, str]) -> TenantId:
 class Torment:
     """How often a worker is killed, and the chance that decides when."""
 
+    documents: int
     kills: int
     chance: random.Random
 
@@ -234,8 +237,9 @@ class Torment:
                 if self.chance.random() < STARTING_SHARE:
                     await asyncio.sleep(self.chance.random() * 4)
                 else:
-                    await first_job(pool, worker, before)
-                    await asyncio.sleep(self.chance.random() * WORK_S)
+                    most = round(SHARE_OF_WORK * self.documents / self.kills)
+                    await done_some(pool, worker, before, self.chance.randint(0, most))
+                    await asyncio.sleep(self.chance.random() * WITHIN_S)
                 at_work += bool(await running(pool) - before)
             finally:
                 end(worker)
@@ -250,10 +254,11 @@ def end(worker: psutil.Process) -> None:
         worker.wait(30)
 
 
-async def first_job(pool: Pool, worker: psutil.Process, before: set[tuple[int, int]]) -> None:
-    """Wait until the worker has taken a job; at most so long, in case nothing is left."""
+async def done_some(pool: Pool, worker: psutil.Process, before: set[tuple[int, int]], number: int) -> None:
+    """Wait until the worker has taken a job and done ``number`` documents; not for ever, in case few are left."""
     deadline = time.monotonic() + AT_WORK_S
-    while not await running(pool) - before:
+    start = await left(pool)
+    while start - await left(pool) < number or not await running(pool) - before:
         if not alive(worker):
             raise RuntimeError("The worker ended by itself; its log says why.")
         if time.monotonic() > deadline or not await left(pool):

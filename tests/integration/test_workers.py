@@ -1,0 +1,96 @@
+"""An API that only takes documents in, and several workers that share the work."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from numpy.typing import NDArray
+
+from app.health import health
+from app.services import Services, open_services
+from core.domain import Principal
+from core.settings import DatabaseSettings, IngestSettings, Settings
+from ingest.document import Upload
+from ingest.intake import File
+from ingest.tasks import create_job_app
+from ingest.upkeep import measure
+from ingest.worker import run_worker
+from ingest.workshop import open_work
+from tests.conftest import make_principal
+
+DOCUMENTS = 12
+
+
+@pytest.fixture
+async def apart(settings: Settings, postgres: str, tmp_path: Path) -> AsyncIterator[Services]:
+    """Services without a worker, on a database and an index of their own."""
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
+        await connection.execute("DROP DATABASE IF EXISTS apart WITH (FORCE)")
+        await connection.execute("CREATE DATABASE apart")
+    database = DatabaseSettings.model_validate({"url": postgres.replace("///ragstone", "///apart")})
+    own = {"data_dir": tmp_path, "database": database, "ingest": IngestSettings(worker=False)}
+    async with open_services(settings.model_copy(update=own)) as services:
+        yield services
+
+
+def make_file(number: int) -> File:
+    content = f"# Ship {number}\n\nShip {number} has {number * 3} sails.\n".encode()
+    digest = hashlib.sha256(content).hexdigest()
+    upload = Upload(name=f"{number}.md", media_type="text/markdown", size=len(content), sha256=digest, metadata={})
+    return File(upload, io.BytesIO(content))
+
+
+async def test_workers_share_what_an_api_without_one_takes_in_and_do_nothing_twice(
+    apart: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = await health(apart)
+    assert state.parts["worker"].status == "failed"
+    assert "python -m ingest worker" in state.parts["worker"].detail
+    assert state.status != "failed", "an API without a worker answers questions all the same"
+    principal, _ = await make_principal(apart.pool)
+    collection = await apart.collections.get(principal.tenant, "default")
+    await apart.intake.take(principal.tenant, collection.id, [make_file(number) for number in range(DOCUMENTS)])
+    embedded: list[int] = []
+    embed = apart.embedder.embed_documents
+
+    async def counting(texts: Sequence[str]) -> NDArray[np.float32]:
+        embedded.append(len(texts))
+        return await embed(texts)
+
+    monkeypatch.setattr(apart.embedder, "embed_documents", counting)
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            work = await stack.enter_async_context(
+                open_work(apart.settings, apart.pool, apart.embedder, apart.index, apart.collections)
+            )
+            app = create_job_app(work)
+            await stack.enter_async_context(app.open_async(apart.pool))
+            await stack.enter_async_context(run_worker(app, apart.pool, IngestSettings(concurrency=1)))
+        workers = await until_indexed(apart, principal)
+        assert (await measure(apart.pool)).workers == 2
+        assert (await health(apart)).parts["worker"].status == "ready"
+    assert len(workers) == 2
+    documents = await apart.documents.select(principal.tenant)
+    assert sum(embedded) == sum(document.chunks for document in documents)
+
+
+async def until_indexed(services: Services, principal: Principal) -> set[int]:
+    """Wait until all documents are indexed; the workers that were seen at work."""
+    seen: set[int] = set()
+    async with asyncio.timeout(120):
+        while True:
+            async with services.pool.connection() as connection:
+                cursor = await connection.execute("SELECT worker_id FROM procrastinate_jobs WHERE status = 'doing'")
+                seen |= {row["worker_id"] for row in await cursor.fetchall()}
+            documents = await services.documents.select(principal.tenant)
+            if [document.status for document in documents] == ["indexed"] * DOCUMENTS:
+                return seen
+            await asyncio.sleep(0.01)
