@@ -31,7 +31,7 @@ check: install-dev  ## Everything that must hold before a commit
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 bench: install-dev  ## Measure, print the figures and put them into docs/benchmarks.md
-	$(PY) -m benchmarks
+	$(PY) -m benchmarks $(BENCH_ARGS)
 
 # The exact closure of pyproject.toml's dependencies, resolved in a fresh environment. A local version such as
 # torch's "+cpu" is cut off, so that the lock names what every index has.
