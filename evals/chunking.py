@@ -63,7 +63,9 @@ def main(words: Sequence[str]) -> None:
     options = _parser().parse_args(words)
     where = _where(options)
     specs = [_spec(text) for text in options.spec or ()]
-    results = asyncio.run(measure(read_chunking_set(options.data), specs, options.cache, published=options.published))
+    data = read_chunking_set(options.data)
+    searches = ("lexical",) if options.lexical else SEARCHES
+    results = asyncio.run(measure(data, specs, options.cache, published=options.published, searches=searches))
     print(table(results))
     if options.record:
         _record(results, where)
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="corpora/*.md and questions_df.csv")
     parser.add_argument("--spec", action="append", metavar="JSON", help="a chunker; without one: the default")
     parser.add_argument("--published", action="store_true", help="also two rows of the report, in its own tokens")
+    parser.add_argument("--lexical", action="store_true", help="the lexical list alone, for which nothing is embedded")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the chunks' vectors here")
     parser.add_argument("--record", action="store_true", help="also put the table into docs/benchmarks.md")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
@@ -86,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 def _where(options: argparse.Namespace) -> Circumstances:
     """When and on what it is measured, before it begins; where the set lies says nothing."""
     telling = [f"--spec '{spec}'" for spec in options.spec or ()] + ["--published"] * options.published
+    telling += ["--lexical"] * options.lexical
     return replace(circumstances("evals"), command=" ".join(["python -m evals chunking --data PATH", *telling]))
 
 
@@ -103,13 +107,19 @@ def _spec(text: str) -> ChunkerSpec:
 
 
 async def measure(
-    data: ChunkingSet, specs: Sequence[ChunkerSpec], cache: Path | None, *, published: bool
+    data: ChunkingSet,
+    specs: Sequence[ChunkerSpec],
+    cache: Path | None,
+    *,
+    published: bool,
+    searches: Sequence[str] = SEARCHES,
 ) -> list[Result]:
     """The results of each spec; of the default one when none is given."""
     settings = read_settings()
     results: list[Result] = []
     async with open_parts(settings, cache) as parts:
-        questions = np.stack([await parts.embedder.embed_query(question.text) for question in data.questions])
+        dense = published or searches != ("lexical",)
+        questions = [await parts.embedder.embed_query(one.text) for one in data.questions] if dense else None
         if published:
             ruler = Cl100k(parts.embedder)
             for name, (spec, means) in PUBLISHED.items():
@@ -118,7 +128,7 @@ async def measure(
                 results += await _measured(parts, data, questions, chunks, f"the same, ours: {spec.stamp}", ("dense",))
         for spec in specs or [default_spec(settings.ingest, parts.embedder)]:
             chunks = await cut(data, spec, parts.embedder)
-            results += await _measured(parts, data, questions, chunks, spec.stamp)
+            results += await _measured(parts, data, questions, chunks, spec.stamp, searches)
     return results
 
 
@@ -136,10 +146,10 @@ async def cut(data: ChunkingSet, spec: ChunkerSpec, embedder: Embedder) -> list[
 async def _measured(
     parts: Parts,
     data: ChunkingSet,
-    questions: NDArray[np.float32],
+    questions: Sequence[NDArray[np.float32]] | None,
     chunks: Sequence[tuple[Chunk, Stretch]],
     name: str,
-    searches: Sequence[str] = SEARCHES,
+    searches: Sequence[str],
 ) -> list[Result]:
     places = [place for _, place in chunks]
     omegas = [precision_omega(question.gold, places) for question in data.questions]
@@ -167,12 +177,20 @@ async def _measured(
 
 
 async def _found(
-    parts: Parts, data: ChunkingSet, questions: NDArray[np.float32], chunks: Sequence[Chunk]
+    parts: Parts, data: ChunkingSet, questions: Sequence[NDArray[np.float32]] | None, chunks: Sequence[Chunk]
 ) -> Mapping[str, list[list[int]]]:
-    """For each search and question the places of the best chunks, in an index where they are a tenant's only ones."""
+    """For each search and question the places of the best chunks, in an index where they are a tenant's only ones.
+
+    Without the questions' vectors nothing is embedded, and the dense lists are empty.
+    """
     tenant, collection = TenantId(uuid.uuid4()), CollectionId(uuid.uuid4())
     places = {ChunkId(uuid.uuid4()): place for place in range(len(chunks))}
     texts = [chunk.embedded_text for chunk in chunks]
+    if questions is None:
+        # The index wants a vector of each point; that it is the same for all is never seen.
+        vectors = np.full((len(chunks), parts.embedder.dimension), parts.embedder.dimension**-0.5, np.float32)
+    else:
+        vectors = await parts.vectors.of(texts)
     points = [
         Point(
             id=chunk_id,
@@ -184,14 +202,15 @@ async def _found(
             lexical=terms,
         )
         for chunk_id, chunk, dense, terms in zip(
-            places, chunks, await parts.vectors.of(texts), parts.lexical.encode_documents(texts), strict=True
+            places, chunks, vectors, parts.lexical.encode_documents(texts), strict=True
         )
     ]
     await parts.index.upsert(points)
     found: dict[str, list[list[int]]] = {search: [] for search in SEARCHES}
-    for question, vector in zip(data.questions, questions, strict=True):
+    for place, question in enumerate(data.questions):
+        dense = None if questions is None else questions[place]
         query = IndexQuery(
-            dense=vector, lexical=parts.lexical.encode_query(question.text), limit=parts.retrieval.candidates
+            dense=dense, lexical=parts.lexical.encode_query(question.text), limit=parts.retrieval.candidates
         )
         ranking = await parts.index.query(query, scope=Scope(tenant=tenant))
         known = trust(question.text, parts.embedder.count_tokens(question.text))

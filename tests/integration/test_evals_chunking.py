@@ -62,6 +62,15 @@ def test_every_spec_is_measured_with_every_search_and_the_vectors_are_kept(
     assert len(list((data / "cache").iterdir())) == len(specs)
 
 
+def test_the_lexical_list_alone_needs_no_vectors(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["chunking", "--data", str(data), "--cache", str(data / "cache"), "--out", str(data / "out.json")]
+    assert main([*words, "--lexical", "--spec", '{"strategy": "sentences", "tokens": 32}']) == 0
+    (row,) = json.loads((data / "out.json").read_text("utf-8"))
+    assert (row["search"], row["means"]["recall"]) == ("lexical", pytest.approx(100))
+    assert not (data / "cache").exists()
+    assert "| lexical |" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("ignore:open_binary is deprecated:DeprecationWarning")  # of bpe-openai
 def test_the_published_rows_are_cut_in_their_own_tokens(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chunking", "--data", str(data), "--published", "--spec", '{"strategy": "structure"}']) == 0
