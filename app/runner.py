@@ -16,6 +16,7 @@ from psycopg_pool import PoolTimeout
 
 from app.agents import Agent, Agents
 from app.events import Event, RunLog, last_seq, stored_events
+from app.filters import read_filter
 from app.run import TERMINAL, Run, Runs
 from core.database import Pool
 from core.domain import Principal, Scope
@@ -165,7 +166,11 @@ class Runner:
         config = self._config(run, agent)
         wanted = list(run.kwargs["stream_mode"])
         modes = list(dict.fromkeys([*[STREAM_NAMES.get(mode, mode) for mode in wanted], "messages"]))
-        context = RunContext(scope=await self._scope(run))
+        scope = await self._scope(run)
+        asked = run.kwargs.get("filter")
+        context = RunContext(
+            scope=scope, filter=None if asked is None else await read_filter(asked, scope, self._collections)
+        )
         state = await agent.graph.aget_state(config)
         # After a crash the run goes on from its last checkpoint; without one of its own it starts from its input.
         resume = run.attempt > 0 and (state.metadata or {}).get("run_id") == str(run.id)

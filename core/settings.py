@@ -205,6 +205,18 @@ class RetrievalSettings(Section):
     min_score: float = Field(
         0.35, ge=-1, le=1, description="Cosine below which a passage counts as not relevant to the question."
     )
+    diversity: float | None = Field(
+        None, ge=0, le=1, description="Maximal marginal relevance of the passages: its lambda; empty: off."
+    )
+    expand: Literal["none", "neighbours", "parent"] = Field(
+        "none", description="What the model reads around each passage: nothing, its neighbours, or its section."
+    )
+    expand_tokens: int = Field(480, ge=1, le=4000, description="Longest widened passage, in tokens of the embedder.")
+    queries: int = Field(0, ge=0, le=5, description="Other wordings of a question to search with; 0: none.")
+    hyde: bool = Field(False, description="Whether to search with a made-up answer as well (HyDE).")
+    rewrite_budget_ms: int = Field(
+        10_000, ge=100, description="Longest wait for the model to say a question anew, in milliseconds."
+    )
 
 
 class RerankerSettings(Section):

@@ -22,23 +22,25 @@ from core.domain import Chunk, Citation, Hit, Passage, Scope, Scores
 from core.errors import InvalidInput, Unavailable
 from core.settings import RetrievalSettings
 from graphs.answer import NOTHING_FOUND, Verifier, verify
-from graphs.decisions import is_relevant, usable_rewrite
+from graphs.decisions import is_relevant
 from graphs.prompts import read_prompt
+from graphs.rewriting import Rewriter
 from graphs.steps import step
-from tools.search import Search
+from tools.filter import Filter
+from tools.search import Search, SearchOptions
+from tools.variants import Variant
 
 HISTORY = 4
 """Messages of the conversation that a question is understood with."""
 HISTORY_CHARS = 400
-NO_STREAM = "nostream"
-"""LangGraph's tag for a model call whose tokens are nobody's answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What belongs to one run: what its principal may read."""
+    """What belongs to one run: what its principal may read, and what of that it asks for (a checked filter)."""
 
     scope: Scope
+    filter: Filter | None = None
 
 
 class RagInput(TypedDict):
@@ -58,6 +60,7 @@ class RagState(RagOutput):
     """What the nodes share."""
 
     question: str
+    variants: list[dict[str, Any]]
     passages: list[dict[str, Any]]
     draft: str
     draft_id: str | None
@@ -70,28 +73,40 @@ class RagNodes:
         self._search = search
         self._chat = chat
         self._settings = settings
+        self._rewriter = Rewriter(chat, settings)
         self._answer_prompt = read_prompt("answer")
-        self._rewrite_prompt = read_prompt("contextualise")
 
     async def contextualise(self, state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
         """Make the question understandable without the conversation; skipped when there is none."""
         question, history = split_question(state["messages"])
-        fresh: dict[str, Any] = {"question": question, "citations": [], "passages": [], "draft": "", "draft_id": None}
+        fresh: dict[str, Any] = {"question": question, "citations": [], "variants": [], "passages": [], "draft": ""}
+        fresh["draft_id"] = None
         if not history:
             return fresh
         with step(runtime.stream_writer, "contextualise") as detail:
-            prompt = rewrite_messages(self._rewrite_prompt, question, history)
-            rewrite = (await _ask(self._chat.with_config(tags=[NO_STREAM]), prompt)).text.strip()
-            if usable_rewrite(rewrite, question, history):
-                fresh["question"] = rewrite
+            fresh["question"] = await self._rewriter.contextualise(question, history, detail)
             detail["question"] = fresh["question"]
         return fresh
+
+    async def rewrite(self, state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
+        """Say the question in other words to search with, when the settings ask for it."""
+        with step(runtime.stream_writer, "rewrite") as detail:
+            variants = await self._rewriter.variants(state["question"], detail)
+        return {"variants": [variant._asdict() for variant in variants]}
 
     async def retrieve(self, state: RagState, runtime: Runtime[RunContext]) -> dict[str, Any]:
         """Find the passages that may hold the answer."""
         question = state["question"]
+        options = SearchOptions(
+            variants=[Variant(**variant) for variant in state.get("variants", [])],
+            filter=runtime.context.filter,
+            distinct=True,
+            diversity=self._settings.diversity,
+            expand=self._settings.expand,
+            expand_tokens=self._settings.expand_tokens,
+        )
         with step(runtime.stream_writer, "retrieve") as detail:
-            hits = await _search(self._search, question, runtime.context.scope, self._settings.passages)
+            hits = await _search(self._search, question, runtime.context.scope, self._settings.passages, options)
             relevant = [hit for hit in hits if is_relevant(hit, question, self._settings.min_score)]
             detail |= {"passages": len(relevant), "documents": sorted({hit.document_name for hit in relevant})}
         return {"passages": [asdict(hit) for hit in relevant]}
@@ -146,7 +161,12 @@ def rag_graph(
     graph.add_node("verify", nodes.verify)
     graph.add_node("refuse", nodes.refuse)
     graph.add_edge(START, "contextualise")
-    graph.add_edge("contextualise", "retrieve")
+    if settings.queries or settings.hyde:
+        graph.add_node("rewrite", nodes.rewrite)
+        graph.add_edge("contextualise", "rewrite")
+        graph.add_edge("rewrite", "retrieve")
+    else:
+        graph.add_edge("contextualise", "retrieve")
     graph.add_conditional_edges("retrieve", after_retrieval)
     graph.add_edge("generate", "verify")
     graph.add_edge("verify", END)
@@ -170,11 +190,6 @@ def split_question(messages: Sequence[AnyMessage]) -> tuple[str, list[str]]:
     history = [message for message in messages[:-1] if isinstance(message, HumanMessage | AIMessage)][-HISTORY:]
     lines = [f"{message.type}: {message.text[:HISTORY_CHARS]}" for message in history]
     return messages[-1].text.strip(), lines
-
-
-def rewrite_messages(prompt: str, question: str, history: Sequence[str]) -> list[BaseMessage]:
-    """The model's task of making a question independent of the conversation."""
-    return [SystemMessage(prompt), HumanMessage("\n".join([*history, f"last question: {question}"]))]
 
 
 def answer_messages(prompt: str, question: str, hits: Sequence[Hit]) -> list[BaseMessage]:
@@ -227,21 +242,13 @@ def as_platform_error(error: Exception) -> Unavailable | InvalidInput:
     return Unavailable("The chat model does not answer. It may still be loading: see /health/ready, then try again.")
 
 
-async def _ask(chat: Any, messages: Sequence[BaseMessage]) -> AIMessage:
-    try:
-        reply: AIMessage = await chat.ainvoke(messages)
-    except (openai.OpenAIError, httpx2.HTTPError) as error:
-        raise as_platform_error(error) from error
-    return reply
-
-
-async def _search(search: Search, question: str, scope: Scope, limit: int) -> list[Hit]:
+async def _search(search: Search, question: str, scope: Scope, limit: int, options: SearchOptions) -> list[Hit]:
     """Search as a step that a trace shows with its passages."""
     found: list[Hit] = []
 
     @traceable(run_type="retriever", name="search")
     async def retrieve(query: str) -> list[dict[str, Any]]:
-        found.extend((await search(query, scope=scope, limit=limit)).hits)
+        found.extend((await search(query, scope=scope, limit=limit, options=options)).hits)
         return [
             {
                 "page_content": hit.chunk.text,

@@ -55,6 +55,7 @@ class Relay:
             return JSONResponse({"error": {"message": "scripted failure"}}, script.status)
         answer = script.answers.pop(0) if len(script.answers) > 1 else script.answers[0]
         if not body.get("stream"):
+            await asyncio.sleep(script.pause_s)
             message = {"role": "assistant", "content": answer}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             return JSONResponse({"id": "scripted", "object": "chat.completion", "choices": [choice], "usage": USAGE})

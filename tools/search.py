@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,7 @@ from tools.filter import Filter
 from tools.fusion import DENSE_SHARE, fuse, trust
 from tools.passages import Passages
 from tools.reranking import Reranking
-
-Mode = Literal["hybrid", "dense", "lexical"]
+from tools.variants import Mode, Variant, merged
 
 SPARE = 20
 """Matches looked up beyond the limit when some of the best are not to be seen, or say what others say already."""
@@ -42,15 +40,16 @@ DEEPER = 4
 class SearchOptions:
     """How to search; what is left as it is costs nothing.
 
-    ``filter`` was checked (`tools.filter.check_filter`). ``threshold`` is the least cosine to the question: hits that
-    only their words have found get theirs as well; in the mode ``lexical`` there is none. ``distinct`` leaves out what
-    a better hit says already. ``diversity`` is the lambda of maximal marginal relevance, 0 to 1. ``expand`` widens each
-    hit to at most ``expand_tokens`` tokens. ``rerank`` asks for the reranker or does without it; None leaves that to
-    the settings.
+    ``variants`` are searched beside the text, fused by rank. ``filter`` was checked (`tools.filter.check_filter`).
+    ``threshold`` is the least cosine to the question: hits that only their words or a variant have found get theirs as
+    well; in the mode ``lexical`` there is none. ``distinct`` leaves out what a better hit says already. ``diversity``
+    is the lambda of maximal marginal relevance, 0 to 1. ``expand`` widens each hit to at most ``expand_tokens`` tokens.
+    ``rerank`` asks for the reranker or does without it; None leaves that to the settings.
     """
 
     mode: Mode = "hybrid"
     rerank: bool | None = None
+    variants: Sequence[Variant] = ()
     filter: Filter | None = None
     distinct: bool = False
     diversity: float | None = None
@@ -130,18 +129,16 @@ class Search:
         clock = Clock()
         reranking = self._wanted_reranking(options)
         with clock("embed"):
-            query = IndexQuery(
-                dense=None if options.mode == "lexical" else await self._embedder.embed_query(text),
-                lexical=None if options.mode == "dense" else self._lexical.encode_query(text),
-                limit=max(self._candidates, wanted_hits(limit, options)),
-            )
+            query = await self._encode(text, options.mode, max(self._candidates, wanted_hits(limit, options)))
         ranking = await self._rank(query, scope, options.filter, clock)
         with clock("fuse"):
-            known = trust(text, self._embedder.count_tokens(text))
-            matches = fuse(ranking, dense_share=self._dense_share * known)
-        if options.threshold is not None and query.dense is not None:
+            known, matches = self._fused(text, ranking)
+        if options.variants:
+            matches = await self._vary(matches, query.limit, scope, options, clock)
+        if query.dense is not None and (options.threshold is not None or options.variants):
             with clock("threshold"):
-                matches = await self._near(matches, query.dense, options.threshold, scope)
+                least = -1.0 if options.threshold is None else options.threshold
+                matches = await self._near(matches, query.dense, least, scope)
         if reranking is not None:
             with clock("rerank"):
                 matches = await reranking(text, matches, passages=self._passages, scope=scope, trust=known)
@@ -153,6 +150,36 @@ class Search:
             raise InvalidInput("There is no reranker to search with: set RERANKER__MODEL, or search without `rerank`.")
         wanted = options.rerank or (options.rerank is None and self._reranking is not None and self._reranking.default)
         return self._reranking if wanted else None
+
+    async def _encode(self, text: str, mode: Mode, depth: int) -> IndexQuery:
+        return IndexQuery(
+            dense=None if mode == "lexical" else await self._embedder.embed_query(text),
+            lexical=None if mode == "dense" else self._lexical.encode_query(text),
+            limit=depth,
+        )
+
+    def _fused(self, text: str, ranking: Ranking) -> tuple[float, list[tuple[ChunkId, Scores]]]:
+        """How far the dense side knows the text's language, 0 to 1, and both lists as one."""
+        known = trust(text, self._embedder.count_tokens(text))
+        return known, fuse(ranking, dense_share=self._dense_share * known)
+
+    async def _vary(
+        self,
+        matches: Sequence[tuple[ChunkId, Scores]],
+        depth: int,
+        scope: Scope,
+        options: SearchOptions,
+        clock: Clock,
+    ) -> list[tuple[ChunkId, Scores]]:
+        """The matches with those of the variants, fused by rank."""
+        lists = [matches]
+        for variant in options.variants:
+            with clock("embed"):
+                query = await self._encode(variant.text, variant.mode, depth)
+            ranking = await self._rank(query, scope, options.filter, clock)
+            with clock("fuse"):
+                lists.append(self._fused(variant.text, ranking)[1])
+        return merged(lists)
 
     async def _rank(self, query: IndexQuery, scope: Scope, wanted: Filter | None, clock: Clock) -> Ranking:
         if wanted is None:

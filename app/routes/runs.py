@@ -14,13 +14,14 @@ from langchain_core.messages import convert_to_messages
 from pydantic import BaseModel
 
 from app.auth import Caller, Using
+from app.filters import read_filter
 from app.limits import check_text
 from app.run import Run
 from app.schemas import CollectionName
 from app.services import Services
 from app.sse import event_stream, sse
 from app.wire import plain
-from core.domain import Principal
+from core.domain import Principal, Scope
 from core.errors import InvalidInput
 
 router = APIRouter(tags=["runs"])
@@ -32,6 +33,7 @@ class RunContextIn(BaseModel):
     """What a run may be told beside its input."""
 
     collections: list[CollectionName] | None = None
+    filter: dict[str, Any] | None = None
 
 
 class RunCreate(BaseModel):
@@ -91,8 +93,12 @@ async def start(
     """Check what was asked for and begin to execute it."""
     agent = services.agents.get(body.assistant_id)
     context = body.context or RunContextIn()
+    collections = None
     if context.collections is not None:
-        await services.collections.ids(principal.tenant, context.collections)
+        collections = await services.collections.ids(principal.tenant, context.collections)
+    if context.filter is not None:
+        scope = Scope(tenant=principal.tenant, collections=collections)
+        await read_filter(context.filter, scope, services.collections)
     limit = (body.config or {}).get("recursion_limit", 25)
     if not isinstance(limit, int) or not 1 <= limit <= 1000:
         raise InvalidInput("config.recursion_limit must be a whole number from 1 to 1000.")
@@ -100,6 +106,7 @@ async def start(
         "input": check_input(body.input, services.settings.api.max_question_chars),
         "stream_mode": stream_mode,
         "collections": context.collections,
+        "filter": context.filter,
         "recursion_limit": limit,
     }
     if body.if_not_exists == "create":

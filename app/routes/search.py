@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 
 from app.auth import Caller, Using
+from app.filters import read_filter
 from app.limits import check_text
 from app.routes.documents import wire_chunk
 from app.schemas import HitOut, PassageOut, ScoresOut, SearchRequest, SearchResponse
-from app.services import Services
 from core.domain import Hit, Scope
-from tools.filter import Filter, check_filter, parse_filter
 from tools.search import SearchOptions
 
 router = APIRouter(tags=["search"])
@@ -29,7 +26,7 @@ async def search(body: SearchRequest, principal: Caller, services: Using) -> Sea
     options = SearchOptions(
         mode=body.mode,
         rerank=body.rerank,
-        filter=None if body.filter is None else await read_filter(body.filter, scope, services),
+        filter=None if body.filter is None else await read_filter(body.filter, scope, services.collections),
         threshold=body.threshold,
         distinct=body.distinct,
         diversity=body.diversity,
@@ -38,16 +35,6 @@ async def search(body: SearchRequest, principal: Caller, services: Using) -> Sea
     )
     result = await services.search(query, scope=scope, limit=body.limit, options=options)
     return SearchResponse(hits=[wire(hit) for hit in result.hits], timings=dict(result.timings))
-
-
-async def read_filter(value: dict[str, Any], scope: Scope, services: Services) -> Filter:
-    """The filter of a request, held against the schemas of the collections in the scope.
-
-    Raises:
-        InvalidInput: naming the path of what does not fit.
-    """
-    parsed = parse_filter(value)
-    return check_filter(parsed, await services.collections.schemas(scope))
 
 
 def wire(hit: Hit) -> HitOut:
