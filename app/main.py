@@ -10,7 +10,19 @@ from fastapi import FastAPI
 
 from app.limits import BodyLimit
 from app.problems import add_problem_handlers
-from app.routes import assistants, collections, documents, jobs, openai, operations, runs, search, threads, uploads
+from app.routes import (
+    assistants,
+    collections,
+    documents,
+    jobs,
+    openai,
+    operations,
+    runs,
+    search,
+    sources,
+    threads,
+    uploads,
+)
 from app.schemas import Problem
 from app.services import Services, open_services
 from core.settings import Settings
@@ -44,7 +56,8 @@ def create_app(
     )
     app.add_middleware(BodyLimit, settings=settings.api)
     add_problem_handlers(app)
-    for module in (operations, uploads, documents, jobs, collections, search, assistants, threads, runs, openai):
+    documents_in = (uploads, documents, sources, jobs, collections)
+    for module in (operations, *documents_in, search, assistants, threads, runs, openai):
         app.include_router(module.router)
     return app
 

@@ -24,6 +24,7 @@ SCHEMA_FIELD = Field(
 )
 Status = Literal["queued", "loading", "chunking", "embedding", "indexed", "failed", "deleting"]
 Strategy = ChunkStrategy
+SourceType = Literal["web", "sitemap", "folder", "prefix"]
 PartStatus = Literal["ready", "starting", "failed"]
 JobState = Literal["waiting", "running", "failed", "cancelled"]
 JobKind = Literal["ingest", "erase"]
@@ -178,6 +179,79 @@ class JobsRetried(BaseModel):
     """How many jobs are tried again."""
 
     retried: int
+
+
+class SourceIn(BaseModel):
+    """A place to take documents from; ``include`` and ``exclude`` are patterns such as ``guide/**`` or ``*.pdf``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: SourceType
+    address: str = Field(min_length=1, max_length=2000, description="https://…, s3://bucket/folder, /srv/folder")
+    collection: str = "default"
+    metadata: dict[str, Any] = Field(default_factory=dict, description="kept with each of its documents")
+    include: list[str] = Field(default_factory=list, max_length=100)
+    exclude: list[str] = Field(default_factory=list, max_length=100)
+    mirror: bool = Field(False, description="delete the documents of what is gone")
+    other_hosts: bool = Field(False, description="of a sitemap, also take pages of other hosts")
+    interval_s: int | None = Field(None, ge=60, le=31_536_000, description="look again after so many seconds")
+
+
+class SourceOut(BaseModel):
+    """A source: ``counts`` is what its last look did, ``documents`` what came of it by status."""
+
+    id: UUID
+    kind: SourceType
+    address: str
+    collection: str
+    metadata: dict[str, Any]
+    include: list[str]
+    exclude: list[str]
+    mirror: bool
+    other_hosts: bool
+    interval_s: int | None
+    status: Literal["idle", "queued", "syncing", "failed"]
+    error: str | None = Field(description="why its last look ended, and what to do")
+    counts: dict[str, int]
+    documents: dict[str, int]
+    synced_at: datetime | None = Field(description="when the last look succeeded")
+    tried_at: datetime | None = Field(description="when the last look ended")
+    created_at: datetime
+
+
+class SourceList(BaseModel):
+    """All sources that the key may read."""
+
+    sources: list[SourceOut]
+
+
+class FailureOut(BaseModel):
+    """Something that a source offers and that could not be taken."""
+
+    path: str
+    error: str
+
+
+class SourceDetail(SourceOut):
+    """A source with what could not be taken of it, at most 100 of them."""
+
+    failures: list[FailureOut]
+
+
+class StepOut(BaseModel):
+    """What would be done about one thing that a source offers."""
+
+    action: Literal["add", "change", "check", "unchanged", "remove", "skip"]
+    path: str
+    size: int | None
+    reason: str
+
+
+class PlanOut(BaseModel):
+    """What a look would do: how many steps of each kind, and the first 1,000 that change something or are skipped."""
+
+    counts: dict[str, int]
+    steps: list[StepOut]
 
 
 class SearchRequest(BaseModel):

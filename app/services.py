@@ -25,6 +25,8 @@ from ingest.document import Documents
 from ingest.intake import Intake
 from ingest.jobs import JobList, Jobs
 from ingest.schema import apply_job_schema
+from ingest.sources.row import Sources
+from ingest.sources.sync import Syncer
 from ingest.tasks import create_job_app
 from ingest.worker import run_worker
 from ingest.workshop import open_index, open_work
@@ -50,6 +52,8 @@ class Services:
     intake: Intake
     jobs: Jobs
     job_list: JobList
+    sources: Sources
+    syncer: Syncer
     worker: asyncio.Task[None] | None
     search: Search
     agents: Agents
@@ -111,7 +115,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         agents = Agents({"rag": rag_agent(search, chat, saver, settings)})
         await register(pool, agents)
         runs, documents, jobs, blobs = Runs(pool), Documents(pool), Jobs(job_app), open_blobs(settings)
-        runner = Runner(pool, runs, agents, collections)
+        intake, runner = Intake(pool, documents, blobs, jobs), Runner(pool, runs, agents, collections)
         await stack.enter_async_context(runner.keep())
         yield Services(
             settings=settings,
@@ -121,9 +125,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             blobs=blobs,
             collections=collections,
             documents=documents,
-            intake=Intake(pool, documents, blobs, jobs),
+            intake=intake,
             jobs=jobs,
             job_list=JobList(pool, jobs),
+            sources=Sources(pool),
+            syncer=Syncer(pool, settings.sources, intake=intake, jobs=jobs),
             worker=worker,
             search=search,
             agents=agents,

@@ -182,8 +182,8 @@ class SourceSettings(Section):
     )
     prefixes: str | None = Field(
         None,
-        description="fsspec addresses such as s3://bucket/docs that administrators may take documents from, with commas "
-        "between them; {tenant} stands for the tenant's id; empty: none.",
+        description="fsspec addresses such as s3://bucket/docs that administrators may take documents from, with "
+        "commas between them; {tenant} stands for the tenant's id; empty: none.",
     )
     max_mb: int = Field(100, ge=1, description="Largest file that is taken from a source, in MiB.")
     max_items: int = Field(50_000, ge=1, description="Most files that one source may offer.")

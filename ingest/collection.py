@@ -138,7 +138,7 @@ class Collections:
                 "AND (%s::uuid[] IS NULL OR id = ANY(%s)) ORDER BY name",
                 (scope.tenant, collections, collections),
             )
-            return [NamedSchema(row["name"], _schema(row["metadata_schema"])) for row in await cursor.fetchall()]
+            return [NamedSchema(row["name"], read_schema(row["metadata_schema"])) for row in await cursor.fetchall()]
 
     async def set_schema(self, tenant: TenantId, name: str, schema: Schema | None) -> Collection:
         """Change what the collection says of its documents' metadata.
@@ -215,7 +215,8 @@ def _stored(schema: Schema | None) -> Jsonb | None:
     return None if schema is None else Jsonb(dict(schema))
 
 
-def _schema(stored: Mapping[str, str] | None) -> Schema | None:
+def read_schema(stored: Mapping[str, str] | None) -> Schema | None:
+    """A metadata schema from its column."""
     return None if stored is None else {field: FieldKind(kind) for field, kind in stored.items()}
 
 
@@ -228,7 +229,7 @@ def _collection(row: DictRow) -> Collection:
         dimension=row["dimension"],
         chunker=read_spec(row["chunker_options"]),
         chunker_stamp=row["chunker"],
-        metadata_schema=_schema(row["metadata_schema"]),
+        metadata_schema=read_schema(row["metadata_schema"]),
         documents=row["documents"],
         paused_at=row["paused_at"],
         created_at=row["created_at"],

@@ -13,6 +13,8 @@ from core.database import Pool
 from core.domain import DocumentId, TenantId
 from core.errors import Conflict, NotFound
 from ingest.document import Connection
+from ingest.sources.deferral import defer_sync
+from ingest.sources.row import SourceId
 from ingest.turns import take_turn
 
 Kind = Literal["ingest", "erase"]
@@ -85,6 +87,10 @@ class Jobs:
     async def erase(self, connection: Connection, document: DocumentId) -> int:
         """Defer the erasure; it waits for a running ingestion of the same document."""
         return await self._defer("erase", connection, document)
+
+    async def sync(self, connection: Connection, tenant: TenantId, source: SourceId) -> bool:
+        """Defer a look at a source; whether it was not going to be looked at anyway."""
+        return await defer_sync(self._app, connection, tenant, source)
 
     async def cancel(self, connection: Connection, tenant: TenantId, document: DocumentId, *, by: str) -> None:
         """End the ingestion, queued or running: the document has failed from this transaction on.

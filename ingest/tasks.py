@@ -16,10 +16,18 @@ from procrastinate.job_context import AbortReason
 from core.database import Pool
 from core.domain import DocumentId
 from core.errors import Unavailable
+from core.settings import SourceSettings
 from ingest.blobs import BlobStore
+from ingest.document import Documents
+from ingest.intake import Intake
+from ingest.jobs import Jobs
 from ingest.pipeline import Pipeline
 from ingest.progress import Progress, Superseded
 from ingest.retry import QUEUE, CollectionPaused, Retry, judge, reason
+from ingest.sources import schedule
+from ingest.sources.deferral import QUEUE as SOURCES
+from ingest.sources.row import SourceId
+from ingest.sources.sync import Syncer
 from ingest.sweep import sweep_blobs
 
 logger = logging.getLogger(__name__)
@@ -36,6 +44,7 @@ class Work:
     progress: Progress
     pipeline: Pipeline
     blobs: BlobStore
+    sources: SourceSettings
 
 
 def create_job_app(work: Work | None = None) -> procrastinate.App:
@@ -58,7 +67,27 @@ def create_job_app(work: Work | None = None) -> procrastinate.App:
         tools = _needed(work)
         await sweep_blobs(tools.pool, tools.blobs)
 
+    syncer = create_syncer(work, app) if work else None
+
+    @app.task(name="sync", queue=SOURCES, retry=Retry(), pass_context=True)
+    async def sync(context: JobContext, *, source: str) -> None:
+        tools = _needed(work)
+        if syncer is not None:
+            await schedule.attempt(syncer, tools.pool, SourceId(UUID(source)), context.job.attempts)
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name="sync_due", queue=UPKEEP, queueing_lock="sync_due", lock="sync_due")
+    async def sync_due(timestamp: int) -> None:  # noqa: ARG001 (the engine says when it was due)
+        await schedule.defer_due(Jobs(app), _needed(work).pool)
+
     return app
+
+
+def create_syncer(work: Work, app: procrastinate.App) -> Syncer:
+    """What looks at sources, with the parts of the write path."""
+    jobs = Jobs(app)
+    intake = Intake(work.pool, Documents(work.pool), work.blobs, jobs)
+    return Syncer(work.pool, work.sources, intake=intake, jobs=jobs)
 
 
 def _needed(work: Work | None) -> Work:

@@ -47,7 +47,8 @@ async def measure(pool: Pool) -> Figures:
     """How many workers live, and how much work waits; a job that waits for its next attempt has its age too."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "SELECT (SELECT count(*) FROM procrastinate_workers "
+            # Each process has two workers for the engine: one for documents, one for sources.
+            "SELECT (SELECT (count(*) + 1) / 2 FROM procrastinate_workers "
             "  WHERE last_heartbeat > now() - make_interval(secs => %s)) AS workers, "
             "count(*) FILTER (WHERE j.status = 'todo' AND j.queue_name = 'ingest') AS waiting, "
             "count(*) FILTER (WHERE j.status = 'doing') AS running, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import procrastinate
@@ -17,6 +17,7 @@ from ingest.chunking.spec import default_spec
 from ingest.collection import Collections
 from ingest.retry import QUEUE
 from ingest.schema import prepare_write_path
+from ingest.sources.deferral import QUEUE as SOURCES
 from ingest.tasks import UPKEEP, create_job_app
 from ingest.upkeep import STALLED_S, keep
 from ingest.workshop import open_index, open_work
@@ -26,23 +27,30 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 2.0
 RESTART_MAX_S = 15.0
+LOOKS = 2
+"""Sources that one process looks at at once."""
 GRACE_S = 5.0
 """How long jobs may go on after a SIGTERM; those that do not end are put back without using up an attempt."""
 
 
 @asynccontextmanager
 async def run_worker(app: procrastinate.App, pool: Pool, settings: IngestSettings) -> AsyncIterator[asyncio.Task[None]]:
-    """Work on jobs in the background until the block ends; yields the worker's task."""
+    """Work on jobs in the background until the block ends; yields the worker's task.
+
+    Sources are looked at beside the documents, because a look may take hours.
+    """
     stopping = asyncio.Event()
-    worker = asyncio.create_task(_keep_working(app, settings.concurrency, stopping), name="ingest-worker")
+    queues = [QUEUE, UPKEEP]
+    worker = asyncio.create_task(_keep_working(app, queues, settings.concurrency, stopping), name="ingest-worker")
+    looker = asyncio.create_task(_keep_working(app, [SOURCES], LOOKS, stopping), name="ingest-sources")
     keeper = asyncio.create_task(keep(app, pool, alarm_s=settings.alarm_s), name="ingest-upkeep")
     try:
         yield worker
     finally:
         stopping.set()
-        for task in (keeper, worker):
+        for task in (keeper, worker, looker):
             task.cancel()
-        await asyncio.gather(keeper, worker, return_exceptions=True)
+        await asyncio.gather(keeper, worker, looker, return_exceptions=True)
 
 
 async def serve(settings: Settings) -> None:
@@ -69,7 +77,9 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
 
 
-async def _keep_working(app: procrastinate.App, concurrency: int, stopping: asyncio.Event) -> None:
+async def _keep_working(
+    app: procrastinate.App, queues: Sequence[str], concurrency: int, stopping: asyncio.Event
+) -> None:
     """Run the worker, and run it again when a lost database has stopped it.
 
     A worker that is cancelled while the database is away ends with the database's error and not as cancelled: only
@@ -83,7 +93,7 @@ async def _keep_working(app: procrastinate.App, concurrency: int, stopping: asyn
     ):
         with attempt:
             await app.run_worker_async(
-                queues=[QUEUE, UPKEEP],
+                queues=queues,
                 concurrency=concurrency,
                 install_signal_handlers=False,
                 update_heartbeat_interval=HEARTBEAT_S,

@@ -79,4 +79,10 @@ async def open_work(
             collections=collections,
             chunk_timeout_s=limits.chunk_timeout_s,
         )
-        yield Work(pool=pool, progress=progress, pipeline=pipeline, blobs=blobs)
+        yield Work(
+            pool=pool,
+            progress=progress,
+            pipeline=pipeline,
+            blobs=blobs,
+            sources=settings.sources,
+        )

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from app.postgres import run_postgres
 from app.services import Services, open_services
 from core.database import Pool
 from core.domain import Principal, PrincipalId, Role, TenantId
-from core.settings import ChatSettings, DatabaseSettings, Settings
+from core.settings import ChatSettings, DatabaseSettings, Settings, SourceSettings
 from tests.documents import wait_until_done
 from tests.model_relay import Relay, run_relay, serve
 from tests.model_server import TINY, models_dir, run_model_server
@@ -72,12 +73,20 @@ async def relay(model_server: str) -> AsyncIterator[Relay]:
 
 
 @pytest.fixture(scope="session")
-def settings(postgres: str, relay: Relay, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def offered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the server that sources may lie in."""
+    return tmp_path_factory.mktemp("offered")
+
+
+@pytest.fixture(scope="session")
+def settings(postgres: str, relay: Relay, offered: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(
         _env_file=None,
         data_dir=tmp_path_factory.mktemp("data"),
         database=DatabaseSettings.model_validate({"url": postgres}),
         chat=ChatSettings.model_validate({"base_url": relay.url, "model": TINY, "max_tokens": 48}),
+        # What tests serve themselves; `offered` is below the folder that each of them may take documents from.
+        sources=SourceSettings(allowed_hosts="127.0.0.1", folders=str(offered), prefixes="memory://offered"),
     )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-from io import BufferedIOBase
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import UploadFile
@@ -15,10 +13,10 @@ from app.auth import Using, Writer
 from app.routes.documents import wire
 from app.schemas import DocumentsAccepted, UploadedDocument
 from core.errors import InvalidInput
+from ingest.arrival import describe
 from ingest.collection import DEFAULT
-from ingest.document import Upload
 from ingest.intake import File
-from ingest.media import HEAD_BYTES, clean_name, detect
+from ingest.media import clean_name
 from ingest.metadata import check_metadata
 
 router = APIRouter(tags=["documents"])
@@ -62,7 +60,10 @@ async def upload(request: Request, response: Response, principal: Writer, servic
         collection.check(services.embedder)
         metadata = parse_metadata(form.get("metadata"))
         check_metadata(metadata, collection.metadata_schema, collection.name)
-        received = [File(await describe(file, metadata), file.file) for file in files]
+        received = [
+            File(await asyncio.to_thread(describe, clean_name(file.filename or ""), file.file, metadata), file.file)
+            for file in files
+        ]
         taken = await services.intake.take(principal.tenant, collection.id, received)
     accepted = [
         UploadedDocument(**wire(one.document).model_dump(), job_id=one.document.job_id, unchanged=one.unchanged)
@@ -86,28 +87,3 @@ def parse_metadata(value: Any) -> dict[str, Any]:
     if not isinstance(metadata, dict) or "\\u0000" in str(value):
         raise InvalidInput("The field 'metadata' must be a JSON object without null characters.")
     return metadata
-
-
-async def describe(file: UploadFile, metadata: dict[str, Any]) -> Upload:
-    """What the file is, from its name and its bytes.
-
-    Raises:
-        InvalidInput: it has no name, is empty, or is not what its name says.
-        UnsupportedType: it is of a kind that cannot be read.
-    """
-    name = clean_name(file.filename or "")
-    head = await file.read(HEAD_BYTES)
-    if not head:
-        raise InvalidInput(f"The file {name!r} is empty. Choose a file that holds text.")
-    media_type = detect(name, head)
-    digest, size = await asyncio.to_thread(digest_of, file.file)
-    return Upload(name=name, media_type=media_type, size=size, sha256=digest, metadata=metadata)
-
-
-def digest_of(file: BinaryIO) -> tuple[str, int]:
-    """SHA-256 and size of a file, which is then at its start again."""
-    file.seek(0)
-    digest = hashlib.file_digest(cast("BufferedIOBase", file), "sha256").hexdigest()
-    size = file.tell()
-    file.seek(0)
-    return digest, size

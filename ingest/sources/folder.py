@@ -31,6 +31,7 @@ class FolderSource:
         self._address = address.rstrip("/") + "/"
         self._only = only
         self._digests = digests
+        self._known: dict[Path, tuple[int, int, str]] = {}
 
     async def discover(self) -> AsyncIterator[Item]:
         """Every regular file, sorted by its path.
@@ -90,8 +91,13 @@ class FolderSource:
     def _version(self, path: Path, found: os.stat_result) -> str:
         if not self._digests:
             return f"{found.st_mtime_ns}-{found.st_size}"
+        state = (found.st_mtime_ns, found.st_size)
+        if (known := self._known.get(path)) is not None and known[:2] == state:
+            return known[2]
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._known[path] = (*state, digest)
+        return digest
 
     def _copy(self, path: Path, target: BinaryIO, known: str | None) -> str | None:
         try:

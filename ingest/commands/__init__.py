@@ -1,0 +1,1 @@
+"""The commands of `python -m ingest` that need more than a few lines: `configure` adds the arguments, `run` acts."""
