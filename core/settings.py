@@ -230,6 +230,9 @@ class RerankerSettings(Section):
     revision: str | None = Field(None, description="Revision of a hub model.")
     candidates: int = Field(20, ge=2, le=200, description="Best passages that are ordered anew.")
     budget_ms: int = Field(2000, ge=10, description="No further passages are read after this time, in milliseconds.")
+    cache_mb: int = Field(
+        128, ge=0, description="Memory for what late-interaction has read of passages, about 0.1 MB each, in MiB."
+    )
     share: float = Field(0.5, ge=0, le=1, description="Weight of the reranker; the rest is the hybrid search's.")
     default: bool = Field(False, description="Whether searches that do not say use it.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 
 from core.errors import InvalidInput
 from core.settings import EmbeddingSettings, RerankerSettings
+from models.embedder import load_model
 
 if TYPE_CHECKING:
     import torch
-    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers import CrossEncoder
 
 LATE_INTERACTION = "late-interaction"
 BATCH = 8
@@ -89,8 +91,9 @@ async def open_reranker(settings: RerankerSettings, embedding: EmbeddingSettings
     if settings.model is None:
         yield None
         return
+    score: Scorer
     if settings.model == LATE_INTERACTION:
-        score = await asyncio.to_thread(_late_interaction, embedding)
+        score = (await asyncio.to_thread(LateInteraction, embedding, settings.cache_mb * 2**20)).score
     else:
         score = await asyncio.to_thread(_cross_encoder, settings.model, settings.revision)
     reranker = TimedReranker(score, name=settings.model, budget_ms=settings.budget_ms)
@@ -100,41 +103,60 @@ async def open_reranker(settings: RerankerSettings, embedding: EmbeddingSettings
         reranker.close()
 
 
-def _late_interaction(embedding: EmbeddingSettings) -> Scorer:
+class LateInteraction:
     """The mean over the question's tokens of the cosine to the passage's nearest token.
 
     Khattab and Zaharia, "ColBERT: Efficient and Effective Passage Search via Contextualized Late Interaction over
-    BERT", SIGIR 2020, with the token vectors of the embedding model, which was not trained for it.
+    BERT", SIGIR 2020, with the token vectors of the embedding model, which was not trained for it. The vectors of the
+    passages that were read last are kept, up to ``cache_bytes``: what is found often is read once. Not thread-safe.
     """
-    import torch
 
-    from models.embedder import load_model
+    def __init__(self, embedding: EmbeddingSettings, cache_bytes: int) -> None:
+        import torch
 
-    model = load_model(embedding)
-    special = torch.tensor(model.tokenizer.all_special_ids)
+        self._model = load_model(embedding)
+        self._special = torch.tensor(self._model.tokenizer.all_special_ids)
+        self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._room = cache_bytes
 
-    def score(query: str, passages: Sequence[str]) -> list[float]:
+    def score(self, query: str, passages: Sequence[str]) -> list[float]:
+        """A score between -1 and 1 for each passage; 0 for all when the question has no tokens."""
+        import torch
+
         with torch.inference_mode():
-            asked, of_query, ids = _token_vectors(model, [query])
-            words = of_query[0] & ~torch.isin(ids[0], special)
-            vectors, present, _ = _token_vectors(model, passages)
-            near = torch.einsum("qd,ptd->pqt", asked[0][words], vectors)
-            near = near.masked_fill(~present[:, None, :], -1.0).max(dim=-1).values
-            scores: list[float] = near.mean(dim=-1).tolist() if words.any() else [0.0] * len(passages)
-        return scores
+            (asked,) = self._read([query], special=False)
+            if not len(asked):
+                return [0.0] * len(passages)
+            asked = asked.float()
+            return [float((asked @ vectors.float().T).amax(dim=1).mean()) for vectors in self._vectors(passages)]
 
-    return score
+    def _vectors(self, passages: Sequence[str]) -> list[torch.Tensor]:
+        strange = [passage for passage in dict.fromkeys(passages) if passage not in self._kept]
+        fresh = dict(zip(strange, self._read(strange, special=True) if strange else [], strict=True))
+        found = []
+        for passage in passages:
+            if passage in self._kept:
+                self._kept.move_to_end(passage)
+            found.append(self._kept[passage] if passage in self._kept else fresh[passage])
+        for passage, vectors in fresh.items():
+            self._kept[passage] = vectors
+            self._room -= vectors.nbytes
+        while self._room < 0:
+            _, oldest = self._kept.popitem(last=False)
+            self._room += oldest.nbytes
+        return found
 
+    def _read(self, texts: Sequence[str], *, special: bool) -> list[torch.Tensor]:
+        """Unit vectors (tokens, dimension) of each text, with those of the special tokens or without."""
+        import torch
 
-def _token_vectors(model: SentenceTransformer, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Unit vectors (texts, tokens, dimension), which tokens are there, and their ids."""
-    import torch
-
-    features = model.tokenize(list(texts))
-    features = {name: value.to(model.device) for name, value in features.items() if isinstance(value, torch.Tensor)}
-    vectors = model[0](features)["token_embeddings"].float()
-    present = features["attention_mask"].bool()
-    return torch.nn.functional.normalize(vectors, dim=-1).cpu(), present.cpu(), features["input_ids"].cpu()
+        features = self._model.tokenize(list(texts))
+        features = {name: value.to(self._model.device) for name, value in features.items() if torch.is_tensor(value)}
+        wanted = features["attention_mask"].bool()
+        if not special:
+            wanted &= ~torch.isin(features["input_ids"], self._special.to(self._model.device))
+        vectors = torch.nn.functional.normalize(self._model[0](features)["token_embeddings"].float(), dim=-1)
+        return [own[there].half().cpu() for own, there in zip(vectors, wanted, strict=True)]
 
 
 def _cross_encoder(name: str, revision: str | None) -> Scorer:

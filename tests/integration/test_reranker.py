@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import InvalidInput
 from core.settings import EmbeddingSettings, RerankerSettings
-from models.reranker import BATCH, LATE_INTERACTION, Reranker, TimedReranker, open_reranker
+from models.reranker import BATCH, LATE_INTERACTION, LateInteraction, Reranker, TimedReranker, open_reranker
 
 PASSAGES = [
     "The bakery opens at six and sells rye bread until noon.",
@@ -45,6 +45,15 @@ async def test_a_score_does_not_depend_on_the_other_passages(reranker: Reranker)
     together = await reranker.score("How do I restart the pump?", PASSAGES)
     alone = [float((await reranker.score("How do I restart the pump?", [passage]))[0]) for passage in PASSAGES]
     assert together == pytest.approx(alone, abs=1e-4)
+
+
+async def test_a_passage_scores_the_same_when_it_was_read_before_and_when_it_was_forgotten() -> None:
+    question = "How do I restart the pump?"
+    for cache_bytes in (0, 40_000, 10_000_000):
+        model = LateInteraction(EmbeddingSettings(), cache_bytes)
+        first = model.score(question, PASSAGES)
+        model.score("When can I buy bread?", [f"{passage} It is Monday." for passage in PASSAGES])
+        assert model.score(question, [*PASSAGES, PASSAGES[0]]) == pytest.approx([*first, first[0]], abs=1e-3)
 
 
 async def test_nothing_to_read_gives_no_scores(reranker: Reranker) -> None:
