@@ -19,7 +19,8 @@ from app.postgres import run_postgres
 from app.services import Services, open_services
 from core.database import Pool
 from core.domain import Principal, PrincipalId, Role, TenantId
-from core.settings import ChatSettings, DatabaseSettings, Settings, SourceSettings
+from core.settings import ChatSettings, DatabaseSettings, RerankerSettings, Settings, SourceSettings
+from models.reranker import LATE_INTERACTION
 from tests.documents import wait_until_done
 from tests.model_relay import Relay, run_relay, serve
 from tests.model_server import TINY, models_dir, run_model_server
@@ -87,6 +88,7 @@ def settings(postgres: str, relay: Relay, offered: Path, tmp_path_factory: pytes
         chat=ChatSettings.model_validate({"base_url": relay.url, "model": TINY, "max_tokens": 48}),
         # What tests serve themselves; `offered` is below the folder that each of them may take documents from.
         sources=SourceSettings(allowed_hosts="127.0.0.1", folders=str(offered), prefixes="memory://offered"),
+        reranker=RerankerSettings(model=LATE_INTERACTION),
     )
 
 

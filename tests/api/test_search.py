@@ -143,3 +143,15 @@ async def test_the_same_text_is_given_once_when_asked(tenant: Tenant) -> None:
     assert await found(tenant, threshold=0.99) == []
     assert len(await found(tenant, diversity=0.5)) == 3
     assert "diversity" in await refusal(tenant, diversity=1.5)
+
+
+async def test_the_reranker_orders_anew_when_it_is_asked_for(tenant: Tenant) -> None:
+    await tenant.upload("notes.md", b"The pump came in a crate.\n\n# Reset\n\nHold the green button of the pump.")
+    body = {"query": "How is the pump reset?"}
+    plain = (await tenant.http.post("/search", json=body)).json()
+    assert "rerank" not in plain["timings"]
+    assert {hit["scores"]["rerank"] for hit in plain["hits"]} == {None}
+    asked = (await tenant.http.post("/search", json=body | {"rerank": True})).json()
+    assert asked["timings"]["rerank"] > 0
+    assert all(-1 <= hit["scores"]["rerank"] <= 1 for hit in asked["hits"])
+    assert {hit["chunk"]["id"] for hit in asked["hits"]} == {hit["chunk"]["id"] for hit in plain["hits"]}

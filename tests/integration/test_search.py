@@ -19,11 +19,13 @@ from app.services import prepare_database
 from core.database import Pool, open_pool
 from core.domain import Chunk, ChunkId, CollectionId, DocumentId, Hit, Scope, TenantId
 from core.engines.edge.index import open_edge_index
+from core.errors import InvalidInput
 from core.index import Point
 from core.settings import DatabaseSettings
 from ingest.document import chunk_values
 from models.lexical import LexicalEncoder
 from tools.filter import check_filter, parse_filter
+from tools.reranking import Reranking
 from tools.search import PLAIN, Search, SearchOptions
 
 DIMENSION = 16
@@ -332,3 +334,37 @@ async def test_every_hit_above_the_threshold_has_its_cosine(shelves: tuple[Shelf
     assert [hit.chunk.id for hit in near] == [h.chunk.id for h in hits if (h.scores.dense or 0) >= 0.3]
     assert 0 < len(near) < len(hits)
     assert await found(shelf.search, shelf, "ferry", SearchOptions(threshold=1), limit=20) == []
+
+
+async def test_without_a_reranker_none_can_be_asked_for(shelves: tuple[Shelf, Shelf]) -> None:
+    with pytest.raises(InvalidInput, match="RERANKER__MODEL"):
+        await shelves[0].search("tide", scope=shelves[0].scope, limit=3, options=SearchOptions(rerank=True))
+
+
+class PartReranker:
+    """Likes the second part of a report best, and has no time for the last two passages."""
+
+    name = "part"
+
+    async def score(self, query: str, passages: Sequence[str]) -> NDArray[np.float32]:
+        scores = [float("part 1" in passage) for passage in passages]
+        return np.array([*scores[:-2], np.nan, np.nan], dtype=np.float32)
+
+
+async def test_reranked_hits_come_first_and_those_without_time_keep_their_order(
+    pool: Pool, shelves: tuple[Shelf, Shelf]
+) -> None:
+    shelf = shelves[0]
+    stage = Reranking(reranker=PartReranker(), candidates=8, share=1.0, default=True)
+    search = Search(pool, shelf.search._index, HashEmbedder(), LexicalEncoder(), candidates=10, reranking=stage)
+    off = SearchOptions(mode="lexical", rerank=False)
+    plain = await search("report tide", scope=shelf.scope, limit=10, options=off)
+    result = await search("report tide", scope=shelf.scope, limit=10, options=replace(off, rerank=None))
+    order = [hit.chunk.id for hit in plain.hits]
+    read = [hit.chunk.id for hit in result.hits if hit.scores.rerank is not None]
+    liked = [hit.chunk.id for hit in plain.hits[:6] if "part 1" in hit.chunk.text]
+    assert 0 < len(liked) < 6
+    assert read == [*liked, *(chunk for chunk in order[:6] if chunk not in liked)]
+    assert [hit.chunk.id for hit in result.hits] == [*read, *order[6:]]
+    assert "rerank" in result.timings
+    assert "rerank" not in plain.timings
