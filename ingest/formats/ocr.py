@@ -55,10 +55,11 @@ class Recogniser:
         left = min(self.seconds_left, PAGE_TIMEOUT_S)
         if left <= 0:
             raise OcrFailed("recognising took longer than INGEST__OCR_TIMEOUT_S allows")
+        data = _png(picture)
         words = [self._program, "stdin", "stdout", "-l", self._languages, "--psm", "1"]
         try:
             done = subprocess.run(  # noqa: S603 -- the languages are checked where the settings are read
-                words, input=_png(picture), capture_output=True, timeout=left, check=False, env=_environment()
+                words, input=data, capture_output=True, timeout=left, check=False, env=_environment()
             )
         except subprocess.TimeoutExpired as error:
             raise OcrFailed("recognising took too long") from error

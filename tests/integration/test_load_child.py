@@ -13,14 +13,13 @@ import pytest
 from core.errors import UnreadableDocument, UnsupportedType
 from ingest.children import Children
 from ingest.load import Loader, open_loader
-from ingest.media import HEAD_BYTES, PDF, PLAIN, detect
+from ingest.media import PDF, PLAIN
 from ingest.options import ReadOptions
 from ingest.slices import SLICE_PAGES, SlicedReading
 from tests.integration.misreaders import misread, misread_pages
 from tests.pdf import Words, make_pdf
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = ROOT.parent / "shared" / "data" / "documents"
 
 Order = Callable[[str], Path]
 
@@ -202,44 +201,3 @@ def _arguments(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
-
-
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs the sample documents in ../shared/data/documents")
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("unstructured__password.pdf", "remove the password"),
-        ("unstructured__loremipsum-flat.pdf", "OCR"),
-        ("pdfjs__poppler-742-0-fuzzed.pdf", "damaged"),
-        ("pdfjs__bug1606566.pdf", "is not a PDF"),
-        ("markitdown__random.bin", "cannot be read"),
-    ],
-)
-async def test_real_files_that_cannot_be_read_say_why(loader: Loader, name: str, expected: str) -> None:
-    path = SAMPLES / name
-    with pytest.raises((UnreadableDocument, UnsupportedType), match=expected):
-        await loader.load(path, detect(path.name.partition("__")[2], path.read_bytes()[:HEAD_BYTES]))
-
-
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs the sample documents in ../shared/data/documents")
-@pytest.mark.parametrize(
-    ("name", "passage"),
-    [
-        (
-            "unstructured__multi-column-2p.pdf",
-            "Open-domain question answering relies on efficient passage retrieval to",
-        ),
-        ("unstructured__korean-text-with-tables.pdf", "전월 이용금액 40만원 이상 시 제공"),
-        ("unstructured__rotated-page-90.pdf", "Hello World Test Text"),
-        ("financebench__ULTABEAUTY_2023Q4_EARNINGS.pdf", "Net sales increased 18.2% to $3.2 billion"),
-        ("unstructured__docx-tables.docx", "| d | e f g&t h | i |"),
-        ("unstructured__fake-html-cp1252.html", "Die schöne Frau hat einen Kaffee"),
-        ("unstructured__example-steelJIS-datasheet-utf-16.html", "Chemical composition 成分"),
-        ("markitdown__test_mskanji.csv", "| 髙橋淳 | 35 | 名古屋 |"),
-        ("unstructured__UDHR_first_article_all.txt", "All human beings are born free and equal"),
-    ],
-)
-async def test_real_files_are_read(loader: Loader, name: str, passage: str) -> None:
-    path = SAMPLES / name
-    loaded = await loader.load(path, detect(path.name.partition("__")[2], path.read_bytes()[:HEAD_BYTES]))
-    assert passage in loaded.text
