@@ -113,6 +113,9 @@ async def store(pool: Pool, index: VectorIndex, corpus: Corpus, count: int) -> T
     documents = [DocumentId(uuid.uuid4()) for _ in range(-(-count // CHUNKS_OF_DOCUMENT))]
     places = [Place(chunk_id(owner.tenant, row), documents[row // CHUNKS_OF_DOCUMENT], row) for row in range(count)]
     await store_rows(pool, corpus, owner, documents, places)
+    # What autovacuum would have done since.
+    async with pool.connection() as connection:
+        await connection.execute("VACUUM ANALYZE documents, chunks")
     await store_points(index, corpus, owner, places)
     return owner.tenant
 
@@ -138,7 +141,7 @@ async def make_owner(pool: Pool) -> Owner:
 async def store_rows(
     pool: Pool, corpus: Corpus, owner: Owner, documents: Sequence[DocumentId], places: Sequence[Place]
 ) -> None:
-    """The rows of documents and chunks, and what autovacuum would have done since."""
+    """The rows of documents and chunks."""
     titles = "COPY documents (id, tenant_id, collection_id, sha256, name, media_type, size, status) FROM STDIN"
     passages = "COPY chunks (id, document_id, ordinal, digest, text, start_offset, end_offset) FROM STDIN"
     async with pool.connection() as connection:
@@ -149,7 +152,6 @@ async def store_rows(
             for chunk, document, row in places:
                 text = corpus.texts[row]
                 await copy.write_row((chunk, document, row % CHUNKS_OF_DOCUMENT, chunk.bytes, text, 0, len(text)))
-        await connection.execute("VACUUM ANALYZE documents, chunks")
 
 
 async def store_points(index: VectorIndex, corpus: Corpus, owner: Owner, places: Sequence[Place]) -> None:

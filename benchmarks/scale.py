@@ -59,7 +59,7 @@ PART = 10_000
 MIB = 2**20
 NEVER = 1 << 40
 WARM_UP = 20
-STAGES = ("embed", "index", "fetch", "fuse", "total")
+STAGES = ("embed", "index", "fuse", "fetch", "total")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from core.database import Pool
 from core.domain import Principal, PrincipalId, Role, TenantId
 from core.settings import ChatSettings, DatabaseSettings, RerankerSettings, Settings, SourceSettings
 from models.reranker import LATE_INTERACTION
+from tests.chroma import run_chroma
 from tests.documents import wait_until_done
 from tests.model_relay import Relay, run_relay, serve
 from tests.model_server import TINY, models_dir, run_model_server
@@ -58,6 +59,12 @@ class Tenant:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with run_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with run_chroma(tmp_path_factory.mktemp("chroma")) as url:
         yield url
 
 

@@ -6,7 +6,7 @@ The local mode stands in for a Qdrant server, which is not a package that could 
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from core.engines.edge.index import open_edge_index
 from core.engines.qdrant import prepare_index
 from core.index import VectorIndex
 from core.settings import ChromaSettings, DatabaseSettings, QdrantSettings
-from tests.chroma import run_chroma
 
 DIMENSION = 16
 Opener = Callable[[str, Path], AbstractAsyncContextManager[VectorIndex]]
@@ -51,12 +50,6 @@ async def open_chroma(path: Path, postgres: str, url: str | None) -> AsyncIterat
         open_chroma_index(settings, path, pool, embedder=str(path), revision=None, dimension=DIMENSION) as index,
     ):
         yield index
-
-
-@pytest.fixture(scope="session")
-def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with run_chroma(tmp_path_factory.mktemp("chroma")) as url:
-        yield url
 
 
 @pytest.fixture(scope="session")
