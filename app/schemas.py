@@ -60,6 +60,9 @@ class DocumentOut(BaseModel):
     warnings: list[str] = Field(default_factory=list, description="what could not be read of it, such as pages")
     pages: int | None
     chunks: int
+    source_id: str | None = Field(None, description="where it comes from; other bytes of it are a new version")
+    version: int = Field(1, description="of the bytes that were taken in last")
+    live_version: int | None = Field(None, description="the version that search finds; null when there is none yet")
     created_at: datetime
     updated_at: datetime
 
@@ -130,18 +133,38 @@ class CollectionPatch(BaseModel):
     metadata_schema: MetadataSchema | None = SCHEMA_FIELD
 
 
+class RebuildOut(BaseModel):
+    """A change of a collection's embedder or chunker: ``done`` of ``total`` documents are made anew.
+
+    Search answers from what was before until all are (``clearing``: the old points are being removed).
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    status: Literal["running", "clearing", "done", "failed"]
+    embedder: str | None
+    chunker: str | None
+    done: int
+    total: int
+    error: str | None
+    started_at: datetime
+    updated_at: datetime
+
+
 class CollectionOut(BaseModel):
     """A collection, stamped with what its chunks were made and embedded with."""
 
     id: UUID
     name: str
     embedder: str
+    embedder_revision: str
     dimension: int
     chunker: ChunkerSpec
     chunker_stamp: str = Field(description="changes whenever equal text may give other chunks")
     metadata_schema: MetadataSchema | None
     documents: int
     paused_at: datetime | None = Field(description="since when ingestions into it wait")
+    rebuild: RebuildOut | None = Field(description="the newest change of its embedder or chunker")
     created_at: datetime
 
 

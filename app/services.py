@@ -22,6 +22,7 @@ from ingest.blobs import BlobStore, open_blobs
 from ingest.chunking.spec import default_spec
 from ingest.collection import Collections
 from ingest.document import Documents
+from ingest.indexes import OpenIndexes, open_indexes
 from ingest.intake import Intake
 from ingest.jobs import JobList, Jobs
 from ingest.schema import apply_job_schema
@@ -29,13 +30,15 @@ from ingest.sources.row import Sources
 from ingest.sources.sync import Syncer
 from ingest.tasks import create_job_app
 from ingest.worker import run_worker
-from ingest.workshop import open_index, open_work
+from ingest.workshop import open_work
 from models.chat import open_chat
 from models.embedder import Embedder, open_embedder
+from models.embedders import Embedders, open_embedders, stamp_of
 from models.lexical import LexicalEncoder
 from models.reranker import open_reranker
 from tools.reranking import reranking
 from tools.search import Search
+from tools.shelves import Shelves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,9 @@ class Services:
     settings: Settings
     pool: Pool
     index: VectorIndex
+    indexes: OpenIndexes
     embedder: Embedder
+    embedders: Embedders
     blobs: BlobStore
     collections: Collections
     documents: Documents
@@ -90,11 +95,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         pool = await stack.enter_async_context(open_pool(settings.database))
         await prepare_database(pool)
         embedder = await stack.enter_async_context(open_embedder(settings.embedding))
-        index = await stack.enter_async_context(open_index(settings, embedder, pool))
+        embedders = await stack.enter_async_context(open_embedders(embedder, settings.embedding))
+        indexes = await stack.enter_async_context(open_indexes(settings, pool))
+        index = await indexes.open(stamp_of(embedder))
         collections = Collections(pool, embedder, default_spec(settings.ingest, embedder))
         work = None
         if settings.ingest.worker:
-            work = await stack.enter_async_context(open_work(settings, pool, embedder, index, collections))
+            work = await stack.enter_async_context(open_work(settings, pool, embedders, indexes))
         job_app = create_job_app(work)
         await stack.enter_async_context(job_app.open_async(pool))
         worker = None
@@ -103,8 +110,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         reranker = await stack.enter_async_context(open_reranker(settings.reranker, settings.embedding))
         search = Search(
             pool,
-            index,
-            embedder,
+            Shelves(pool, embedders, indexes),
             LexicalEncoder(),
             candidates=settings.retrieval.candidates,
             dense_share=settings.retrieval.dense_share,
@@ -121,7 +127,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             settings=settings,
             pool=pool,
             index=index,
+            indexes=indexes,
             embedder=embedder,
+            embedders=embedders,
             blobs=blobs,
             collections=collections,
             documents=documents,

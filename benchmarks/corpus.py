@@ -142,12 +142,16 @@ async def store_rows(
     pool: Pool, corpus: Corpus, owner: Owner, documents: Sequence[DocumentId], places: Sequence[Place]
 ) -> None:
     """The rows of documents and chunks."""
-    titles = "COPY documents (id, tenant_id, collection_id, sha256, name, media_type, size, status) FROM STDIN"
+    titles = (
+        "COPY documents (id, tenant_id, collection_id, sha256, name, media_type, size, status, blob, live_generation) "
+        "FROM STDIN"
+    )
     passages = "COPY chunks (id, document_id, ordinal, digest, text, start_offset, end_offset) FROM STDIN"
     async with pool.connection() as connection:
         async with connection.cursor() as cursor, cursor.copy(titles) as copy:
             for number, document in enumerate(documents):
-                await copy.write_row((document, *owner, document.hex, f"{number}.txt", "text/plain", 1, "indexed"))
+                file = (document.hex, f"{number}.txt", "text/plain", 1)
+                await copy.write_row((document, *owner, *file, "indexed", "", 1))
         async with connection.cursor() as cursor, cursor.copy(passages) as copy:
             for chunk, document, row in places:
                 text = corpus.texts[row]

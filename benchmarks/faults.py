@@ -34,14 +34,16 @@ from ingest.blobs import open_blobs
 from ingest.chunking.spec import default_spec
 from ingest.collection import Collections
 from ingest.document import Documents, Upload
+from ingest.indexes import open_indexes
 from ingest.intake import File, Intake
 from ingest.jobs import Jobs
 from ingest.schema import prepare_write_path
 from ingest.tasks import create_job_app
-from ingest.workshop import open_index
 from models.embedder import open_embedder
+from models.embedders import stamp_of
 from models.lexical import LexicalEncoder
 from tools.search import Search, SearchOptions
+from tools.shelves import OneShelf
 
 SETTLE_S = 300.0
 AT_WORK_S = 60.0
@@ -351,9 +353,10 @@ async def search_over(site: Site, pool: Pool) -> AsyncIterator[tuple[Any, Search
     """The index that the worker has left, and a search over it."""
     async with (
         open_embedder(site.settings.embedding) as embedder,
-        open_index(site.settings, embedder, pool) as index,
+        open_indexes(site.settings, pool) as indexes,
     ):
-        yield index, Search(pool, index, embedder, LexicalEncoder(), candidates=50)
+        index = await indexes.open(stamp_of(embedder))
+        yield index, Search(pool, OneShelf(embedder, index), LexicalEncoder(), candidates=50)
 
 
 async def finds(search: Search, tenant: TenantId, document: DocumentId, name: str) -> bool:

@@ -28,7 +28,7 @@ from app.services import Services
 from benchmarks.report import Report, circumstances, median, parser, publish, temporary_folder
 from core.domain import Chunk, DocumentId
 from core.settings import ChatSettings, DatabaseSettings, Settings
-from ingest.pipeline import BATCH
+from ingest.builder import BATCH
 from ingest.plan import batches
 
 SUFFIXES = (".md", ".txt", ".html", ".pdf", ".docx")

@@ -43,6 +43,7 @@ from core.settings import DatabaseSettings, EmbeddingSettings
 from models.embedder import open_embedder
 from models.lexical import LexicalEncoder
 from tools.search import Search
+from tools.shelves import OneShelf
 
 CHUNKS = 100_000
 STRANGER_SHARE = 10
@@ -187,7 +188,7 @@ async def ask(folder: Path, url: str) -> dict[str, Any]:
         open_edge_index(folder / "qdrant", dimension=DIMENSION, optimise_after=NEVER) as index,
     ):
         opened_s = time.perf_counter() - start
-        search = Search(pool, index, StoredVectors(asked), LexicalEncoder(), candidates=CANDIDATES)
+        search = Search(pool, OneShelf(StoredVectors(asked), index), LexicalEncoder(), candidates=CANDIDATES)
         for text in texts[:WARM_UP]:
             await search(text, scope=scope, limit=LIMIT)
         spent = [(await search(text, scope=scope, limit=LIMIT)).timings for text in texts]

@@ -37,6 +37,7 @@ from core.index import IndexQuery
 from core.settings import DatabaseSettings
 from models.lexical import LexicalEncoder
 from tools.search import Search
+from tools.shelves import OneShelf
 
 SMALL, LARGE = 10_000, 100_000
 LIMIT = 10
@@ -184,7 +185,12 @@ async def measure(folder: Path, url: str, corpus: Corpus, rounds: int) -> Found:
         scope = Scope(tenant=await store(pool, index, corpus, len(corpus.texts)))
         print(f"stored {len(corpus.texts)} chunks", flush=True)
         questions = make_questions(corpus, scope)
-        search = Search(pool, index, StoredVectors(dict(corpus.questions)), LexicalEncoder(), candidates=CANDIDATES)
+        search = Search(
+            pool,
+            OneShelf(StoredVectors(dict(corpus.questions)), index),
+            LexicalEncoder(),
+            candidates=CANDIDATES,
+        )
         for state in ("new", "optimised"):
             if state == "optimised":
                 await index.optimise()

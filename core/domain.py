@@ -99,6 +99,17 @@ def moment_of(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+class EmbedderStamp(NamedTuple):
+    """Which model vectors were made by: vectors of two stamps are never compared."""
+
+    name: str
+    revision: str
+    dimension: int
+
+    def __str__(self) -> str:
+        return f"{self.name!r} ({self.revision}, {self.dimension} dimensions)"
+
+
 class DocumentStatus(StrEnum):
     """Where a document is on the write path."""
 
@@ -113,7 +124,12 @@ class DocumentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A document's row. Its identity is (tenant, collection, sha256 of the bytes)."""
+    """A document's row. Its identity is (tenant, collection, sha256 of the bytes).
+
+    ``source_id`` names where the bytes come from: other bytes of the same source are a new ``version``. What search
+    sees is ``live_version``, made in ``live_generation``; both are ``None`` until there is something to find. ``blob``
+    is the key of the newest bytes, ``live_blob`` of those that search answers from.
+    """
 
     id: DocumentId
     tenant: TenantId
@@ -132,6 +148,13 @@ class Document:
     pages: int | None
     chunks: int
     generation: int
+    source_id: str | None
+    version: int
+    blob: str
+    live_generation: int | None
+    live_version: int | None
+    live_blob: str | None
+    live_media_type: str | None
     job_id: int | None
     created_at: datetime
     updated_at: datetime

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
+from core.domain import ChunkId, CollectionId, DocumentId, EmbedderStamp, Scope, TenantId
 from core.errors import InvalidInput
 
 DENSE = "dense"
@@ -22,6 +22,7 @@ LEXICAL = "lexical"
 SEARCH_WIDTH = 192
 """Candidates that a walk through the search graph keeps: at 100,000 chunks it finds 0.996 of the true nearest 50, and
 0.958 with the engine's own choice (docs/benchmarks.md)."""
+LONGEST_REVISION = 24
 
 
 class SparseVector(NamedTuple):
@@ -90,7 +91,9 @@ class Ranking:
 
 def index_name(embedder: str, revision: str | None, dimension: int) -> str:
     """A name for the vectors of an embedder, which never meet those of another: lower case, digits and dashes."""
-    parts = [embedder, *([revision[:12]] if revision else [])]
+    # A commit is known by its first digits; what is shorter may differ at its end.
+    short = revision if revision is None or len(revision) <= LONGEST_REVISION else revision[:12]
+    parts = [embedder, *([short] if short else [])]
     slug = re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
     return f"{slug}-{dimension}"
 
@@ -107,6 +110,18 @@ def check_dimension(vectors: Iterable[NDArray[np.float32]], dimension: int) -> N
                 f"A vector of shape {vector.shape} does not fit the vector index, which holds {dimension} "
                 "dimensions: embed with the model that the index was made with."
             )
+
+
+class Indexes(Protocol):
+    """The indexes of all embedders in use; each holds the points of one."""
+
+    async def find(self, embedder: EmbedderStamp) -> VectorIndex | None:
+        """The index of an embedder; ``None`` when nothing was ever stored in it.
+
+        Raises:
+            Unavailable: the engine does not answer.
+        """
+        ...
 
 
 class VectorIndex(Protocol):

@@ -132,6 +132,9 @@ class BlobSettings(Section):
     )
 
 
+ReconcileMode = Literal["report", "repair", "off"]
+
+
 class IngestSettings(Section):
     """The write path."""
 
@@ -147,6 +150,11 @@ class IngestSettings(Section):
     embed_timeout_s: float = Field(120.0, gt=0, description="Longest time for embedding one batch of chunks.")
     index_timeout_s: float = Field(120.0, gt=0, description="Longest time for one call of the vector index.")
     alarm_s: float = Field(900.0, gt=0, description="A job that has waited for this many seconds raises an alarm.")
+    reconcile: ReconcileMode = Field(
+        "repair",
+        description="What is done every night at 3:23 UTC about differences between PostgreSQL, the vector index and "
+        "the original files.",
+    )
     chunker: ChunkStrategy = Field("structure", description="How the documents of new collections are cut.")
     chunk_tokens: int = Field(
         160, ge=32, description="Longest chunk of new collections, in tokens of the embedding model."

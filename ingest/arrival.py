@@ -12,13 +12,14 @@ from ingest.document import Upload
 from ingest.media import HEAD_BYTES, detect
 
 
-def describe(name: str, body: BinaryIO, metadata: Mapping[str, Any]) -> Upload:
+def describe(name: str, body: BinaryIO, metadata: Mapping[str, Any], source_id: str | None = None) -> Upload:
     """What is known of a file before it is read; ``body`` is at its start again afterwards.
 
     Args:
         name: as it is kept, cleaned already.
         body: its bytes, from wherever they are read from the start.
         metadata: what is kept with it.
+        source_id: where it comes from, so that other bytes of it are a new version.
 
     Raises:
         InvalidInput: it is empty.
@@ -34,4 +35,4 @@ def describe(name: str, body: BinaryIO, metadata: Mapping[str, Any]) -> Upload:
     digest = hashlib.file_digest(cast("BufferedIOBase", body), "sha256").hexdigest()
     size = body.tell()
     body.seek(0)
-    return Upload(name=name, media_type=media_type, size=size, sha256=digest, metadata=metadata)
+    return Upload(name=name, media_type=media_type, size=size, sha256=digest, metadata=metadata, source_id=source_id)

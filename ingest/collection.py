@@ -10,10 +10,12 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from core.database import Pool
-from core.domain import CollectionId, FieldKind, NamedSchema, Schema, Scope, TenantId
+from core.domain import CollectionId, EmbedderStamp, FieldKind, NamedSchema, Schema, Scope, TenantId
 from core.errors import Conflict, InvalidInput, NotFound
 from ingest.chunking.spec import ChunkerSpec, check_spec, read_spec
 from ingest.metadata import check_metadata
+from ingest.rebuild import REBUILD_JSON, Rebuild, rebuild_of
+from ingest.stamp import Making, Stamp, check_stamp
 from models.embedder import Embedder
 
 DEFAULT = "default"
@@ -33,20 +35,22 @@ class Collection:
     metadata_schema: Schema | None
     documents: int
     paused_at: datetime | None
+    rebuild: Rebuild | None
     created_at: datetime
 
-    def check(self, embedder: Embedder) -> None:
-        """Refuse to mix vectors of two models.
+    @property
+    def stamp(self) -> Stamp:
+        """What its chunks and vectors were made with."""
+        return Stamp(EmbedderStamp(self.embedder, self.embedder_revision, self.dimension), self.chunker_stamp)
+
+    def check(self, running: EmbedderStamp) -> None:
+        """Refuse to mix what two embedders or two chunkers have made; not while the collection is made anew.
 
         Raises:
-            Conflict: the collection was embedded with another model.
+            StampMismatch: with the command that makes the collection anew.
         """
-        if (self.embedder, self.embedder_revision) != (embedder.name, embedder.revision):
-            raise Conflict(
-                f"Collection {self.name!r} was embedded with {self.embedder!r} ({self.embedder_revision}), but the "
-                f"server now runs {embedder.name!r} ({embedder.revision}). Set EMBEDDING__MODEL back, or upload the "
-                "documents into a new collection."
-            )
+        if self.rebuild is None or not self.rebuild.active:
+            check_stamp(self.name, Making(self.stamp, self.chunker), running)
 
 
 class Collections:
@@ -91,25 +95,13 @@ class Collections:
         """All collections of a tenant, by name."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                "SELECT c.*, (SELECT count(*) FROM documents d WHERE d.collection_id = c.id "
-                "AND d.status <> 'deleting') AS documents FROM collections c WHERE tenant_id = %s ORDER BY name",
+                "SELECT c.*, (SELECT count(*) FROM documents d WHERE d.collection_id = c.id "  # noqa: S608 (constants)
+                f"AND d.status <> 'deleting') AS documents, ({REBUILD_JSON}) AS rebuild "
+                "FROM collections c WHERE tenant_id = %s ORDER BY name",
                 (tenant,),
             )
             rows = await cursor.fetchall()
         return [_collection(row) for row in rows]
-
-    async def chunker(self, collection: CollectionId) -> ChunkerSpec:
-        """How the documents of a collection are cut.
-
-        Raises:
-            NotFound: the collection is gone.
-        """
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute("SELECT chunker_options FROM collections WHERE id = %s", (collection,))
-            row = await cursor.fetchone()
-        if row is None:
-            raise NotFound("The document's collection is gone. Upload the document into another one.")
-        return read_spec(row["chunker_options"])
 
     async def ids(self, tenant: TenantId, names: Sequence[str]) -> frozenset[CollectionId]:
         """The ids of named collections.
@@ -232,5 +224,6 @@ def _collection(row: DictRow) -> Collection:
         metadata_schema=read_schema(row["metadata_schema"]),
         documents=row["documents"],
         paused_at=row["paused_at"],
+        rebuild=None if row["rebuild"] is None else rebuild_of(row["rebuild"]),
         created_at=row["created_at"],
     )

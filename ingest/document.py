@@ -20,7 +20,8 @@ Connection = psycopg.AsyncConnection[DictRow]
 COLUMNS = (
     "d.id, d.tenant_id AS tenant, d.collection_id AS collection, c.name AS collection_name, d.sha256, d.name, "
     "d.media_type, d.size, d.metadata, d.status, d.done, d.total, d.error, d.warnings, d.pages, d.chunks, "
-    "d.generation, d.job_id, d.created_at, d.updated_at"
+    "d.generation, d.source_id, d.version, d.blob, d.live_generation, d.live_version, d.live_blob, d.live_media_type, "
+    "d.job_id, d.created_at, d.updated_at"
 )
 SELECT = f"SELECT {COLUMNS} FROM documents d JOIN collections c ON c.id = d.collection_id"  # noqa: S608 (constants)
 
@@ -34,6 +35,7 @@ class Upload:
     size: int
     sha256: str
     metadata: Mapping[str, Any]
+    source_id: str | None = None
 
 
 def document_of(row: DictRow) -> Document:
@@ -41,9 +43,9 @@ def document_of(row: DictRow) -> Document:
     return Document(**{**row, "status": DocumentStatus(row["status"])})
 
 
-def blob_key(tenant: TenantId, document: DocumentId) -> str:
-    """Where a document's original bytes lie in the blob store."""
-    return f"{tenant}/{document}"
+def blob_key(tenant: TenantId, id: DocumentId) -> str:  # noqa: A002 (it is one)
+    """Where the bytes lie that were stored under a new id: that of the document for its first version."""
+    return f"{tenant}/{id}"
 
 
 class Documents:
@@ -60,16 +62,25 @@ class Documents:
         upload: Upload,
         id: DocumentId | None,  # noqa: A002 (it is one)
     ) -> tuple[Document, bool]:
-        """Insert the document under ``id``, or find the one with the same identity; the flag says whether it is new.
+        """Take the bytes in: as a new document, as a new version of one, or as those of one that is there already.
 
-        Without an id it is only looked for. Runs in the caller's transaction, so that row and job come to be together.
+        The flag says whether there is something to ingest. The bytes lie under ``id``; without an id the document is
+        only looked for. Runs in the caller's transaction, so that row and job come to be together.
 
         Raises:
-            Conflict: there is none, and no id to insert it under.
+            Conflict: there is none, and no id to insert it under; or another document of the collection has the bytes.
         """
+        if upload.source_id is not None:
+            known = await self._of_source(connection, tenant, collection, upload.source_id)
+            if known is not None:
+                if known.sha256 == upload.sha256:
+                    return known, False
+                if id is not None:
+                    return await self._replace(connection, known, upload, id), True
         cursor = await connection.execute(
-            "INSERT INTO documents (id, tenant_id, collection_id, sha256, name, media_type, size, metadata) "
-            "SELECT %s::uuid, %s, %s, %s, %s, %s, %s, %s WHERE %s ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO documents (id, tenant_id, collection_id, sha256, name, media_type, size, metadata, "
+            "source_id, blob) SELECT %s::uuid, %s, %s, %s, %s, %s, %s, %s, %s, %s WHERE %s "
+            "ON CONFLICT DO NOTHING RETURNING id",
             (
                 id,
                 tenant,
@@ -79,6 +90,8 @@ class Documents:
                 upload.media_type,
                 upload.size,
                 Jsonb(upload.metadata),
+                upload.source_id,
+                "" if id is None else blob_key(tenant, id),
                 id is not None,
             ),
         )
@@ -90,18 +103,85 @@ class Documents:
         row = await cursor.fetchone()
         if row is None:
             raise Conflict("The same document is being deleted or uploaded at this moment. Try again.")
-        return document_of(row), created
+        document = document_of(row)
+        if upload.source_id is not None and document.source_id != upload.source_id:
+            await self._adopt(connection, document, upload.source_id)
+        return document, created
+
+    async def _of_source(
+        self, connection: Connection, tenant: TenantId, collection: CollectionId, source_id: str
+    ) -> Document | None:
+        """The document of a source, which nobody else changes until the transaction ends."""
+        cursor = await connection.execute(
+            f"{SELECT} WHERE d.tenant_id = %s AND d.collection_id = %s AND d.source_id = %s "
+            "AND d.status <> 'deleting' FOR UPDATE OF d",
+            (tenant, collection, source_id),
+        )
+        row = await cursor.fetchone()
+        return document_of(row) if row else None
+
+    async def _replace(
+        self,
+        connection: Connection,
+        known: Document,
+        upload: Upload,
+        id: DocumentId,  # noqa: A002 (of the bytes)
+    ) -> Document:
+        """Make the bytes the newest version; search sees the one before until they are ingested."""
+        await connection.execute(
+            "INSERT INTO blob_removals (key, document_id) SELECT blob, id FROM documents "
+            "WHERE id = %s AND blob IS DISTINCT FROM live_blob ON CONFLICT DO NOTHING",
+            (known.id,),
+        )
+        try:
+            await connection.execute(
+                "UPDATE documents SET sha256 = %s, name = %s, media_type = %s, size = %s, metadata = %s, blob = %s, "
+                "version = version + 1, generation = generation + 1, status = 'queued', error = NULL, done = 0, "
+                "total = 0, awaits_reembedding = false, updated_at = clock_timestamp() WHERE id = %s",
+                (
+                    upload.sha256,
+                    upload.name,
+                    upload.media_type,
+                    upload.size,
+                    Jsonb(upload.metadata),
+                    blob_key(known.tenant, id),
+                    known.id,
+                ),
+            )
+        except psycopg.errors.UniqueViolation as error:
+            raise Conflict(_taken(upload)) from error
+        cursor = await connection.execute(f"{SELECT} WHERE d.id = %s", (known.id,))
+        (row,) = await cursor.fetchall()
+        return document_of(row)
+
+    async def _adopt(self, connection: Connection, document: Document, source_id: str) -> None:
+        """Let a document that has no source, or whose bytes come from several, be known by this one if it can."""
+        cursor = await connection.execute(
+            "SELECT FROM documents WHERE tenant_id = %s AND collection_id = %s AND source_id = %s "
+            "AND status <> 'deleting'",
+            (document.tenant, document.collection, source_id),
+        )
+        if cursor.rowcount:
+            raise Conflict(_taken_by(document, source_id))
+        if document.source_id is None:
+            try:
+                await connection.execute(
+                    "UPDATE documents SET source_id = %s, updated_at = clock_timestamp() WHERE id = %s",
+                    (source_id, document.id),
+                )
+            except psycopg.errors.UniqueViolation as error:
+                raise Conflict("The same source is being uploaded at this moment. Try again.") from error
 
     async def known(
         self, connection: Connection, tenant: TenantId, collection: CollectionId, digests: Sequence[str]
-    ) -> dict[str, tuple[DocumentId, DocumentStatus]]:
-        """Those of the SHA-256 digests that the collection has a document of, and how it is with it."""
+    ) -> dict[str, tuple[str, DocumentStatus]]:
+        """Those of the SHA-256 digests that the collection has a document of: the key of its bytes, and its status."""
         cursor = await connection.execute(
-            "SELECT sha256, id, status FROM documents WHERE tenant_id = %s AND collection_id = %s "
+            "SELECT sha256, blob, status FROM documents WHERE tenant_id = %s AND collection_id = %s "
             "AND sha256 = ANY(%s) AND status <> 'deleting'",
             (tenant, collection, list(digests)),
         )
-        return {row["sha256"]: (row["id"], DocumentStatus(row["status"])) for row in await cursor.fetchall()}
+        return {row["sha256"]: (row["blob"], DocumentStatus(row["status"])) for row in await cursor.fetchall()}
 
     async def attach_job(self, connection: Connection, document: DocumentId, job_id: int) -> None:
         """Remember the job that works on the document."""
@@ -184,7 +264,7 @@ class Documents:
             )
             row = await cursor.fetchone()
         if row is None:
-            raise NotFound("The document's text is not there yet. Wait until its status is 'indexed'.")
+            raise NotFound("The document's text is not there yet. Wait until it has a 'live_version'.")
         return row["part"], row["length"]
 
     async def start_deletion(self, connection: Connection, tenant: TenantId, document: DocumentId) -> None:
@@ -216,8 +296,22 @@ class Documents:
             raise Conflict("Only a failed document can be retried.")
 
 
+def _taken(upload: Upload) -> str:
+    return (
+        f"{upload.name!r} has the bytes of another document of the collection, and the same bytes are one document. "
+        "Delete one of the two, or use another collection."
+    )
+
+
+def _taken_by(document: Document, source_id: str) -> str:
+    return (
+        f"The new bytes of source {source_id!r} are those of the document {document.name!r} ({document.id}) of the "
+        "collection, and the same bytes are one document. Delete one of the two, or use another collection."
+    )
+
+
 def chunk_values(chunk: Chunk) -> Sequence[Any]:
-    """The row of a chunk, in the order of the table's columns."""
+    """The row of a chunk, in the order that `ingest.drafts` inserts it in."""
     places = [chunk.start, chunk.end, chunk.page, list(chunk.page_starts)]
     around = [list(chunk.section), chunk.context, chunk.parent_start, chunk.parent_end]
     return [chunk.id, chunk.document, chunk.ordinal, chunk.digest, chunk.text, *places, *around]

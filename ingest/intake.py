@@ -61,17 +61,17 @@ class Intake:
                 if not taken[place].unchanged:
                     await self._defer(connection, taken[place].document)
         # Somebody else was first with the same bytes: the row is theirs, and so are the bytes that it names.
-        for place, document in stored.items():
-            if taken[place].document.id != document:
+        for place, made in stored.items():
+            if taken[place].document.blob != blob_key(tenant, made):
                 with suppress(PlatformError):
-                    await self._blobs.delete(blob_key(tenant, document))
+                    await self._blobs.delete(blob_key(tenant, made))
         return [
             Taken(await self._documents.get(tenant, taken[place].document.id), taken[place].unchanged)
             for place in range(len(files))
         ]
 
     async def _store(self, tenant: TenantId, collection: CollectionId, files: Sequence[File]) -> dict[int, DocumentId]:
-        """Write the bytes of the files that are new, each under the id of the document to be."""
+        """Write the bytes that are new, each under the id of the document to be, which a new version has not."""
         async with self._pool.connection() as connection:
             known = await self._documents.known(connection, tenant, collection, [file.upload.sha256 for file in files])
         stored: dict[int, DocumentId] = {}
@@ -80,11 +80,11 @@ class Intake:
                 there = known.get(file.upload.sha256)
                 if there is None:
                     stored[place] = DocumentId(uuid.uuid4())
-                    known[file.upload.sha256] = (stored[place], DocumentStatus.QUEUED)
+                    known[file.upload.sha256] = (blob_key(tenant, stored[place]), DocumentStatus.QUEUED)
                 elif there[1] is not DocumentStatus.FAILED:
                     continue
                 # Those of a failed document are written again: they may be what was missing.
-                await self._blobs.put(blob_key(tenant, known[file.upload.sha256][0]), file.body)
+                await self._blobs.put(known[file.upload.sha256][0], file.body)
         except BaseException:
             for document in stored.values():
                 with suppress(PlatformError):

@@ -10,9 +10,10 @@ from typing import Literal
 import procrastinate
 
 from core.database import Pool
-from core.domain import DocumentId, TenantId
+from core.domain import CollectionId, DocumentId, TenantId
 from core.errors import Conflict, NotFound
 from ingest.document import Connection
+from ingest.retry import UPKEEP
 from ingest.sources.deferral import defer_sync
 from ingest.sources.row import SourceId
 from ingest.turns import take_turn
@@ -91,6 +92,20 @@ class Jobs:
     async def sync(self, connection: Connection, tenant: TenantId, source: SourceId) -> bool:
         """Defer a look at a source; whether it was not going to be looked at anyway."""
         return await defer_sync(self._app, connection, tenant, source)
+
+    async def reembed(self, connection: Connection, collection: CollectionId) -> int:
+        """Defer the making anew of a collection; returns the job's id."""
+        lock = f"reembed {collection}"
+        deferrer = self._app.configure_task("reembed", queue=UPKEEP, lock=lock, connection=connection)
+        job = await deferrer.defer_async(collection=str(collection))
+        await connection.execute("UPDATE rebuilds SET job_id = %s WHERE collection_id = %s", (job, collection))
+        return job
+
+    async def reconcile(self, connection: Connection, record: int) -> int:
+        """Defer a comparison of everything that is stored; returns the job's id."""
+        return await self._app.configure_task("reconcile", queue=UPKEEP, connection=connection).defer_async(
+            record=record
+        )
 
     async def cancel(self, connection: Connection, tenant: TenantId, document: DocumentId, *, by: str) -> None:
         """End the ingestion, queued or running: the document has failed from this transaction on.

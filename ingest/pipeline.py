@@ -1,77 +1,56 @@
-"""The write path of one document: load, chunk, plan, embed, apply; and the way back, erase."""
+"""The write path of one document: from its bytes to what search sees; and the way back, erase."""
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from core.domain import Chunk, Document, DocumentId, DocumentStatus, LoadedDocument, Scope
-from core.errors import Unavailable, UnreadableDocument
-from core.index import Point, VectorIndex
-from ingest.blobs import BlobStore
-from ingest.chunking.chunker import open_chunker
-from ingest.collection import Collections
-from ingest.document import blob_key
-from ingest.load import Loader
-from ingest.plan import batches, plan_update
-from ingest.progress import Claim, Progress
-from models.embedder import Embedder
-from models.lexical import LexicalEncoder
-
-BATCH = 32
+from core.domain import DocumentId, DocumentStatus, Scope
+from core.errors import Unavailable
+from ingest.builder import Builder
+from ingest.drafts import Claim, StampChanged, Superseded
+from ingest.stamp import StampMismatch, remedy
+from models.embedders import StampGone
 
 
+@dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Carries documents along the write path. An attempt goes on where the last one broke."""
+    """Carries documents along the write path, and removes them."""
 
-    def __init__(
-        self,
-        *,
-        progress: Progress,
-        blobs: BlobStore,
-        loader: Loader,
-        embedder: Embedder,
-        lexical: LexicalEncoder,
-        index: VectorIndex,
-        collections: Collections,
-        chunk_timeout_s: float,
-    ) -> None:
-        self._progress = progress
-        self._blobs = blobs
-        self._loader = loader
-        self._embedder = embedder
-        self._lexical = lexical
-        self._index = index
-        self._collections = collections
-        self._chunk_timeout_s = chunk_timeout_s
+    builder: Builder
 
     async def ingest(self, document_id: DocumentId) -> None:
-        """Bring a document from its bytes into the index.
+        """Bring a document, or a new version of it, from its bytes into what search sees, in one step at the end.
 
         Raises:
-            Superseded: it was deleted meanwhile, or needs no work.
+            Superseded: it was deleted or replaced meanwhile, or needs no work.
+            StampMismatch: its collection was made with something else than runs now.
             UnreadableDocument: its bytes cannot be read.
             Unavailable: a part does not answer; to be tried again.
         """
-        document = await self._progress.claim(document_id)
-        claim = Claim(document.id, document.generation)
-        loaded = await self._load(document)
-        await self._progress.advance(claim, DocumentStatus.CHUNKING)
-        await self._progress.save_text(claim, loaded)
-        chunks = await self._chunk(document, loaded)
-        plan = plan_update(await self._progress.stored(document.id), chunks)
-        await self._embed(document, claim, plan.embed, total=len(chunks))
-        if plan.delete:
-            await self._index.delete(document.tenant, document.id, only=plan.delete)
-            await self._progress.forget_chunks(document.id, plan.delete)
-        embedded = {chunk.id for chunk in plan.embed}
-        await self._progress.save_chunks([chunk for chunk in chunks if chunk.id not in embedded])
-        await self._progress.finish(claim, len(chunks))
+        while True:
+            claim = await self.builder.progress.claim(document_id, self.builder.embedders.running)
+            try:
+                await self._build(claim)
+                await self.builder.drafts.publish(claim)
+                break
+            except StampChanged:
+                continue
+            except Exception as error:
+                # What went wrong with a version that was replaced meanwhile is nothing against the new one.
+                if not await self.builder.progress.is_current(claim):
+                    raise Superseded from error
+                raise
+        await self.builder.removals.try_sweep(document_id)
+
+    async def _build(self, claim: Claim) -> None:
+        async def report(status: DocumentStatus, done: int, total: int) -> None:
+            await self.builder.progress.advance(claim, status, done=done, total=total)
+
+        try:
+            await self.builder.build(claim, report)
+        except StampGone as error:
+            await self.builder.progress.refuse(claim.document)
+            raise StampMismatch(f"{error} {remedy(claim.document.collection_name)}") from error
 
     async def erase(self, document_id: DocumentId) -> None:
         """Remove a document that is being deleted: points, bytes, rows, in this order.
@@ -79,74 +58,19 @@ class Pipeline:
         Raises:
             Unavailable: a part does not answer, or points are left; to be tried again.
         """
-        document = await self._progress.deleting(document_id)
+        document = await self.builder.progress.deleting(document_id)
         if document is None:
             return
-        await self._index.delete(document.tenant, document.id)
-        if left := await self._index.count(Scope(tenant=document.tenant), document.id):
-            raise Unavailable(f"{left} points of a deleted document are still in the index.")
-        await self._blobs.delete(blob_key(document.tenant, document.id))
-        await self._progress.erase(document.id)
-
-    async def _load(self, document: Document) -> LoadedDocument:
-        with tempfile.TemporaryDirectory(prefix="ragstone-") as folder:
-            path = Path(folder) / "original"
-            await self._blobs.fetch(blob_key(document.tenant, document.id), path)
-            return await self._loader.load(path, document.media_type)
-
-    async def _chunk(self, document: Document, loaded: LoadedDocument) -> Sequence[Chunk]:
-        chunker = open_chunker(await self._collections.chunker(document.collection), self._embedder)
-        try:
-            async with asyncio.timeout(self._chunk_timeout_s):
-                return await chunker.chunk(loaded, document.id)
-        except TimeoutError as error:
-            raise UnreadableDocument(
-                f"Dividing the document into passages took longer than {self._chunk_timeout_s:g} s. Split it into "
-                "smaller files, or raise INGEST__CHUNK_TIMEOUT_S."
-            ) from error
-
-    async def _embed(self, document: Document, claim: Claim, chunks: Sequence[Chunk], *, total: int) -> None:
-        """Embed batch by batch; while one is embedded, the one before is applied."""
-        done = total - len(chunks)
-        await self._progress.advance(claim, DocumentStatus.EMBEDDING, done=done, total=total)
-        applying: asyncio.Task[None] | None = None
-        try:
-            for batch in batches(chunks, BATCH):
-                vectors = await self._embedder.embed_documents([chunk.embedded_text for chunk in batch])
-                if applying is not None:
-                    await applying
-                done += len(batch)
-                applying = asyncio.create_task(self._apply(document, claim, batch, vectors, done, total))
-            if applying is not None:
-                await applying
-        finally:
-            if applying is not None and not applying.done():
-                await asyncio.wait([applying])
-
-    async def _apply(
-        self,
-        document: Document,
-        claim: Claim,
-        chunks: Sequence[Chunk],
-        vectors: NDArray[np.float32],
-        done: int,
-        total: int,
-    ) -> None:
-        """Store the points, then the rows: a row says that the point is there."""
-        await self._progress.advance(claim, DocumentStatus.EMBEDDING, done=done, total=total)
-        lexical = await asyncio.to_thread(self._lexical.encode_documents, [chunk.embedded_text for chunk in chunks])
-        await self._index.upsert(
-            [
-                Point(
-                    id=chunk.id,
-                    tenant=document.tenant,
-                    collection=document.collection,
-                    document=document.id,
-                    generation=document.generation,
-                    dense=vector,
-                    lexical=terms,
-                )
-                for chunk, vector, terms in zip(chunks, vectors, lexical, strict=True)
-            ]
-        )
-        await self._progress.save_chunks(chunks)
+        embedders, keys = await self.builder.progress.places(document_id)
+        for embedder in embedders:
+            index = await self.builder.indexes.find(embedder)
+            if index is None:
+                continue
+            await index.delete(document.tenant, document.id)
+            if left := await index.count(Scope(tenant=document.tenant), document.id):
+                raise Unavailable(f"{left} points of a deleted document are still in the index.")
+        for key in sorted(keys):
+            await self.builder.blobs.delete(key)
+        await self.builder.progress.erase(document.id)
+        # What a late attempt has stored since the count, and what was to go anyhow.
+        await self.builder.removals.try_sweep(document.id)

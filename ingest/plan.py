@@ -1,33 +1,20 @@
-"""What an ingestion has to change in the index: a pure function of what is stored and what is wanted."""
+"""What an ingestion has to embed, and in which order: pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 
 from core.domain import Chunk, ChunkId
 
 
-@dataclass(frozen=True, slots=True)
-class IndexPlan:
-    """Chunks to embed and store, and ids of chunks to delete."""
-
-    embed: Sequence[Chunk]
-    delete: Sequence[ChunkId]
-
-
-def plan_update(stored: Mapping[ChunkId, bytes], fresh: Sequence[Chunk]) -> IndexPlan:
-    """Embed only what changed; delete only what vanished.
+def chunks_to_embed(stored: Collection[ChunkId], fresh: Sequence[Chunk]) -> list[Chunk]:
+    """Embed only what changed: a chunk's id follows from its text, so that one whose point is there stays as it is.
 
     Args:
-        stored: digest of every chunk that the index holds of the document.
-        fresh: the chunks that it should hold.
+        stored: the chunks whose points are in the index.
+        fresh: the chunks that the document shall have.
     """
-    wanted = {chunk.id for chunk in fresh}
-    return IndexPlan(
-        embed=[chunk for chunk in fresh if stored.get(chunk.id) != chunk.digest],
-        delete=sorted(stored.keys() - wanted),
-    )
+    return [chunk for chunk in fresh if chunk.id not in stored]
 
 
 def batches(chunks: Sequence[Chunk], size: int) -> Iterator[list[Chunk]]:

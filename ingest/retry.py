@@ -16,6 +16,8 @@ from core.errors import PlatformError, Unavailable
 
 ATTEMPTS = 6
 QUEUE = "ingest"
+UPKEEP = "upkeep"
+"""The queue of what keeps the house in order; any worker does it."""
 PAUSED = "paused"
 """The queue that nobody works on: jobs of paused collections wait in it."""
 

@@ -16,24 +16,22 @@ from procrastinate.job_context import AbortReason
 from core.database import Pool
 from core.domain import DocumentId
 from core.errors import Unavailable
-from core.settings import SourceSettings
-from ingest.blobs import BlobStore
+from core.settings import ReconcileMode, SourceSettings
+from ingest.builder import Builder
 from ingest.document import Documents
+from ingest.drafts import Superseded
 from ingest.intake import Intake
 from ingest.jobs import Jobs
 from ingest.pipeline import Pipeline
-from ingest.progress import Progress, Superseded
-from ingest.retry import QUEUE, CollectionPaused, Retry, judge, reason
+from ingest.retry import QUEUE, UPKEEP, CollectionPaused, Retry, judge, reason
 from ingest.sources import schedule
 from ingest.sources.deferral import QUEUE as SOURCES
 from ingest.sources.row import SourceId
 from ingest.sources.sync import Syncer
 from ingest.sweep import sweep_blobs
+from ingest.upkeep_tasks import add_upkeep_tasks
 
 logger = logging.getLogger(__name__)
-
-UPKEEP = "upkeep"
-"""The queue of what keeps the house in order; any worker does it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +39,14 @@ class Work:
     """What the tasks work with."""
 
     pool: Pool
-    progress: Progress
-    pipeline: Pipeline
-    blobs: BlobStore
+    builder: Builder
+    reconcile: ReconcileMode
     sources: SourceSettings
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The way of one document."""
+        return Pipeline(self.builder)
 
 
 def create_job_app(work: Work | None = None) -> procrastinate.App:
@@ -65,7 +67,8 @@ def create_job_app(work: Work | None = None) -> procrastinate.App:
     @app.task(name="sweep", queue=UPKEEP, queueing_lock="sweep", lock="sweep")
     async def sweep(timestamp: int) -> None:  # noqa: ARG001 (the engine says when it was due)
         tools = _needed(work)
-        await sweep_blobs(tools.pool, tools.blobs)
+        await sweep_blobs(tools.pool, tools.builder.blobs)
+        await tools.builder.removals.sweep_all()
 
     syncer = create_syncer(work, app) if work else None
 
@@ -80,13 +83,17 @@ def create_job_app(work: Work | None = None) -> procrastinate.App:
     async def sync_due(timestamp: int) -> None:  # noqa: ARG001 (the engine says when it was due)
         await schedule.defer_due(Jobs(app), _needed(work).pool)
 
+    if work is None:
+        add_upkeep_tasks(app, None, None, "off")
+    else:
+        add_upkeep_tasks(app, work.pool, work.builder, work.reconcile)
     return app
 
 
 def create_syncer(work: Work, app: procrastinate.App) -> Syncer:
     """What looks at sources, with the parts of the write path."""
     jobs = Jobs(app)
-    intake = Intake(work.pool, Documents(work.pool), work.blobs, jobs)
+    intake = Intake(work.pool, Documents(work.pool), work.builder.blobs, jobs)
     return Syncer(work.pool, work.sources, intake=intake, jobs=jobs)
 
 
@@ -148,6 +155,6 @@ async def _record(work: Work, task: str, document: DocumentId, error: Exception,
                 "UPDATE documents SET error = %s WHERE id = %s AND status = 'deleting'", (said, document)
             )
     elif again:
-        await work.progress.postpone(document, said)
+        await work.builder.progress.postpone(document, said)
     else:
-        await work.progress.fail(document, said)
+        await work.builder.progress.fail(document, said)

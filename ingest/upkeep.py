@@ -13,7 +13,7 @@ from procrastinate.jobs import Job, Status
 from psycopg_pool import PoolTimeout
 
 from core.database import KEEPER_LOCK, Pool
-from core.domain import DocumentId
+from core.domain import CollectionId, DocumentId
 from ingest.document import Connection
 from ingest.jobs import Jobs
 from ingest.retry import ATTEMPTS
@@ -88,6 +88,7 @@ async def reconcile(app: procrastinate.App, pool: Pool) -> None:
             await _take_over(app, connection, job)
         await _end_dropped(connection)
         await _defer_missing(Jobs(app), connection)
+        await _defer_rebuilds(Jobs(app), connection)
         await align(connection)
 
 
@@ -130,6 +131,18 @@ async def _defer_missing(jobs: Jobs, connection: Connection) -> None:
         job_id = await defer(connection, DocumentId(row["id"]))
         await connection.execute("UPDATE documents SET job_id = %s WHERE id = %s", (job_id, row["id"]))
         logger.warning("document %s had no job and got one", row["id"])
+
+
+async def _defer_rebuilds(jobs: Jobs, connection: Connection) -> None:
+    cursor = await connection.execute(
+        "SELECT collection_id FROM rebuilds r WHERE status IN ('running', 'clearing') "
+        "AND updated_at < clock_timestamp() - interval '2 seconds' AND NOT EXISTS "
+        "(SELECT FROM procrastinate_jobs j WHERE j.id = r.job_id AND j.status IN ('todo', 'doing')) "
+        "FOR UPDATE SKIP LOCKED"
+    )
+    for row in await cursor.fetchall():
+        await jobs.reembed(connection, CollectionId(row["collection_id"]))
+        logger.warning("the change of collection %s had no job and got one", row["collection_id"])
 
 
 async def _alarm(pool: Pool, alarm_s: float) -> bool:

@@ -13,15 +13,15 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from core.database import Pool, open_pool
 from core.settings import IngestSettings, Settings
-from ingest.chunking.spec import default_spec
-from ingest.collection import Collections
-from ingest.retry import QUEUE
+from ingest.indexes import open_indexes
+from ingest.retry import QUEUE, UPKEEP
 from ingest.schema import prepare_write_path
 from ingest.sources.deferral import QUEUE as SOURCES
-from ingest.tasks import UPKEEP, create_job_app
+from ingest.tasks import create_job_app
 from ingest.upkeep import STALLED_S, keep
-from ingest.workshop import open_index, open_work
+from ingest.workshop import open_work
 from models.embedder import open_embedder
+from models.embedders import open_embedders, stamp_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +67,10 @@ async def serve(settings: Settings) -> None:
         pool = await stack.enter_async_context(open_pool(settings.database))
         await prepare_write_path(pool)
         embedder = await stack.enter_async_context(open_embedder(settings.embedding))
-        index = await stack.enter_async_context(open_index(settings, embedder, pool))
-        collections = Collections(pool, embedder, default_spec(settings.ingest, embedder))
-        work = await stack.enter_async_context(open_work(settings, pool, embedder, index, collections))
+        embedders = await stack.enter_async_context(open_embedders(embedder, settings.embedding))
+        indexes = await stack.enter_async_context(open_indexes(settings, pool))
+        await indexes.open(stamp_of(embedder))
+        work = await stack.enter_async_context(open_work(settings, pool, embedders, indexes))
         app = create_job_app(work)
         await stack.enter_async_context(app.open_async(pool))
         await stack.enter_async_context(run_worker(app, pool, settings.ingest))

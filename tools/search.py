@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.database import Pool
 from core.domain import ChunkId, Hit, Scope, Scores
-from core.errors import InvalidInput
-from core.index import IndexQuery, Ranking, VectorIndex
-from models.embedder import Embedder
+from core.errors import InvalidInput, Unavailable
+from core.index import IndexQuery, Ranking
 from models.lexical import LexicalEncoder
 from tools.diversity import distinct, diversified
 from tools.expansion import EXPAND_TOKENS, Expand, spread
@@ -24,6 +23,7 @@ from tools.filter import Filter
 from tools.fusion import DENSE_SHARE, fuse, trust
 from tools.passages import Passages
 from tools.reranking import Reranking
+from tools.shelves import Ground, Shelf, Shelving
 from tools.variants import Mode, Variant, merged
 
 SPARE = 20
@@ -34,6 +34,8 @@ MOST_DOCUMENTS = 10_000
 """Documents that the index is held to by their ids; where more pass a filter, what it finds is sifted."""
 DEEPER = 4
 """How many times deeper the index is asked each time that sifting leaves too little."""
+TRIES = 3
+"""Searches of a scope whose collections are changed to another embedder meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +103,7 @@ class Search:
     def __init__(
         self,
         pool: Pool,
-        index: VectorIndex,
-        embedder: Embedder,
+        shelves: Shelving,
         lexical: LexicalEncoder,
         *,
         candidates: int,
@@ -111,8 +112,7 @@ class Search:
         reranking: Reranking | None = None,
     ) -> None:
         self._passages = Passages(pool)
-        self._index = index
-        self._embedder = embedder
+        self._shelves = shelves
         self._lexical = lexical
         self._candidates = candidates
         self._most_documents = most_documents
@@ -122,28 +122,52 @@ class Search:
     async def __call__(self, text: str, *, scope: Scope, limit: int, options: SearchOptions = PLAIN) -> SearchResult:
         """The ``limit`` best chunks within the scope.
 
+        Collections that were made with different embedders are searched each with its own, and taken in turns.
+
         Raises:
+            StampGone: the embedder of a collection cannot be loaded any more; the message has the command that helps.
             Unavailable: the index does not answer.
             InvalidInput: a reranker is asked for, and there is none.
         """
         clock = Clock()
+        for _ in range(TRIES):
+            ground = Ground(await self._shelves.of(scope), scope)
+            try:
+                hits = await self._search(text, ground, limit, options, clock)
+            except Unavailable:
+                # The index of an embedder goes when a collection has been changed to another one.
+                if not await self._shelves.changed(ground.shelves, scope):
+                    raise
+                continue
+            if len(hits) >= limit or not await self._shelves.changed(ground.shelves, scope):
+                return SearchResult(hits, clock.timings)
+        raise Unavailable("The collections change too quickly to be searched. Try again.")
+
+    async def _search(self, text: str, ground: Ground, limit: int, options: SearchOptions, clock: Clock) -> list[Hit]:
+        lists = [await self._match(text, shelf, limit, options, clock) for shelf in ground.shelves]
+        # By rank: the scores of different embedders cannot be compared.
+        matches = [match for rank in zip_longest(*lists) for match in rank if match is not None]
+        return await self._choose(matches, ground, limit, options, clock)
+
+    async def _match(
+        self, text: str, shelf: Shelf, limit: int, options: SearchOptions, clock: Clock
+    ) -> Sequence[tuple[ChunkId, Scores]]:
         reranking = self._wanted_reranking(options)
         with clock("embed"):
-            query = await self._encode(text, options.mode, max(self._candidates, wanted_hits(limit, options)))
-        ranking = await self._rank(query, scope, options.filter, clock)
+            query = await self._encode(text, shelf, options.mode, max(self._candidates, wanted_hits(limit, options)))
+        ranking = await self._rank(query, shelf, options.filter, clock)
         with clock("fuse"):
-            known, matches = self._fused(text, ranking)
+            known, matches = self._fused(text, shelf, ranking)
         if options.variants:
-            matches = await self._vary(matches, query.limit, scope, options, clock)
+            matches = await self._vary(matches, query.limit, shelf, options, clock)
         if query.dense is not None and (options.threshold is not None or options.variants):
             with clock("threshold"):
                 least = -1.0 if options.threshold is None else options.threshold
-                matches = await self._near(matches, query.dense, least, scope)
+                matches = await self._near(matches, query.dense, least, shelf)
         if reranking is not None:
             with clock("rerank"):
-                matches = await reranking(text, matches, passages=self._passages, scope=scope, trust=known)
-        hits = await self._choose(matches, scope, limit, options, clock)
-        return SearchResult(hits, clock.timings)
+                matches = await reranking(text, matches, passages=self._passages, scope=shelf.scope, trust=known)
+        return matches
 
     def _wanted_reranking(self, options: SearchOptions) -> Reranking | None:
         if options.rerank and self._reranking is None:
@@ -151,23 +175,23 @@ class Search:
         wanted = options.rerank or (options.rerank is None and self._reranking is not None and self._reranking.default)
         return self._reranking if wanted else None
 
-    async def _encode(self, text: str, mode: Mode, depth: int) -> IndexQuery:
+    async def _encode(self, text: str, shelf: Shelf, mode: Mode, depth: int) -> IndexQuery:
         return IndexQuery(
-            dense=None if mode == "lexical" else await self._embedder.embed_query(text),
+            dense=None if mode == "lexical" else await shelf.embedder.embed_query(text),
             lexical=None if mode == "dense" else self._lexical.encode_query(text),
             limit=depth,
         )
 
-    def _fused(self, text: str, ranking: Ranking) -> tuple[float, list[tuple[ChunkId, Scores]]]:
+    def _fused(self, text: str, shelf: Shelf, ranking: Ranking) -> tuple[float, list[tuple[ChunkId, Scores]]]:
         """How far the dense side knows the text's language, 0 to 1, and both lists as one."""
-        known = trust(text, self._embedder.count_tokens(text))
+        known = trust(text, shelf.embedder.count_tokens(text))
         return known, fuse(ranking, dense_share=self._dense_share * known)
 
     async def _vary(
         self,
         matches: Sequence[tuple[ChunkId, Scores]],
         depth: int,
-        scope: Scope,
+        shelf: Shelf,
         options: SearchOptions,
         clock: Clock,
     ) -> list[tuple[ChunkId, Scores]]:
@@ -175,44 +199,44 @@ class Search:
         lists = [matches]
         for variant in options.variants:
             with clock("embed"):
-                query = await self._encode(variant.text, variant.mode, depth)
-            ranking = await self._rank(query, scope, options.filter, clock)
+                query = await self._encode(variant.text, shelf, variant.mode, depth)
+            ranking = await self._rank(query, shelf, options.filter, clock)
             with clock("fuse"):
-                lists.append(self._fused(variant.text, ranking)[1])
+                lists.append(self._fused(variant.text, shelf, ranking)[1])
         return merged(lists)
 
-    async def _rank(self, query: IndexQuery, scope: Scope, wanted: Filter | None, clock: Clock) -> Ranking:
+    async def _rank(self, query: IndexQuery, shelf: Shelf, wanted: Filter | None, clock: Clock) -> Ranking:
         if wanted is None:
             with clock("index"):
-                return await self._index.query(query, scope=scope)
+                return await shelf.index.query(query, scope=shelf.scope)
         with clock("filter"):
-            documents = await self._passages.documents(wanted, scope, most=self._most_documents)
+            documents = await self._passages.documents(wanted, shelf.scope, most=self._most_documents)
         if documents is None:
-            return await self._sift(query, scope, wanted, clock)
+            return await self._sift(query, shelf, wanted, clock)
         with clock("index"):
-            return await self._index.query(replace(query, documents=documents), scope=scope)
+            return await shelf.index.query(replace(query, documents=documents), scope=shelf.scope)
 
-    async def _sift(self, query: IndexQuery, scope: Scope, wanted: Filter, clock: Clock) -> Ranking:
+    async def _sift(self, query: IndexQuery, shelf: Shelf, wanted: Filter, clock: Clock) -> Ranking:
         """The lists as the index would give them for the filter's documents: deeper ones without the others."""
         depth = query.limit
         while True:
             depth *= DEEPER
             with clock("index"):
-                ranking = await self._index.query(replace(query, limit=depth), scope=scope)
+                ranking = await shelf.index.query(replace(query, limit=depth), scope=shelf.scope)
             with clock("filter"):
                 found = {match.id for match in (*ranking.dense, *ranking.lexical)}
-                passing = await self._passages.passing(found, wanted, scope)
+                passing = await self._passages.passing(found, wanted, shelf.scope)
             sides = (ranking.dense, ranking.lexical)
             kept = [[match for match in side if match.id in passing][: query.limit] for side in sides]
             if all(len(some) == query.limit or len(side) < depth for some, side in zip(kept, sides, strict=True)):
                 return Ranking(dense=kept[0], lexical=kept[1])
 
     async def _near(
-        self, matches: Sequence[tuple[ChunkId, Scores]], question: NDArray[np.float32], threshold: float, scope: Scope
+        self, matches: Sequence[tuple[ChunkId, Scores]], question: NDArray[np.float32], threshold: float, shelf: Shelf
     ) -> list[tuple[ChunkId, Scores]]:
         """Those of the matches whose cosine to the question is at least the threshold."""
         unknown = [chunk for chunk, scores in matches if scores.dense is None]
-        vectors = await self._index.vectors(unknown, scope=scope)
+        vectors = await shelf.index.vectors(unknown, scope=shelf.scope)
         cosines = {chunk: float(vector @ question) for chunk, vector in vectors.items()}
         whole = [
             (chunk, replace(scores, dense=scores.dense if scores.dense is not None else cosines.get(chunk)))
@@ -223,7 +247,7 @@ class Search:
     async def _choose(
         self,
         matches: Sequence[tuple[ChunkId, Scores]],
-        scope: Scope,
+        ground: Ground,
         limit: int,
         options: SearchOptions,
         clock: Clock,
@@ -236,34 +260,34 @@ class Search:
             with clock("fetch"):
                 while len(hits) < wanted and place < len(matches):
                     step = SPARE if place else wanted
-                    hits += await self._passages.hits(matches[place : place + step], scope)
+                    hits += await self._passages.hits(matches[place : place + step], ground.scope)
                     place += step
-            chosen = await self._select(hits, scope, limit, options, clock)
+            chosen = await self._select(hits, ground, limit, options, clock)
             if len(chosen) >= limit or place >= len(matches):
                 return chosen[:limit]
             wanted = len(hits) + SPARE
 
     async def _select(
-        self, hits: Sequence[Hit], scope: Scope, limit: int, options: SearchOptions, clock: Clock
+        self, hits: Sequence[Hit], ground: Ground, limit: int, options: SearchOptions, clock: Clock
     ) -> list[Hit]:
         chosen = list(hits)
         room = limit if options.expand == "none" else limit + SPARE
         if options.diversity is not None:
             with clock("diversify"):
                 chosen = list(distinct(chosen)) if options.distinct else chosen
-                vectors = await self._index.vectors([hit.chunk.id for hit in chosen], scope=scope)
+                vectors = await ground.vectors([hit.chunk.id for hit in chosen])
                 chosen = diversified(chosen, vectors, weight=options.diversity, limit=room)
         elif options.distinct:
             with clock("diversify"):
                 chosen = list(islice(distinct(chosen), room))
-        if options.expand != "none":
+        if options.expand != "none" and chosen:
             with clock("expand"):
                 plan = partial(
                     spread,
                     chosen,
                     expand=options.expand,
                     budget=options.expand_tokens,
-                    count=self._embedder.count_tokens,
+                    count=ground.shelves[0].embedder.count_tokens,
                     limit=limit,
                 )
                 chosen = await self._passages.widened(chosen, plan)

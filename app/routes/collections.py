@@ -1,12 +1,13 @@
-"""Collections: list, create, change, delete."""
+"""Collections: list, create, change, make anew, delete."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
 from app.auth import Caller, Using, Writer
-from app.schemas import CollectionIn, CollectionList, CollectionName, CollectionOut, CollectionPatch
+from app.schemas import CollectionIn, CollectionList, CollectionName, CollectionOut, CollectionPatch, RebuildOut
 from ingest.collection import DEFAULT, Collection
+from ingest.rebuild import Wanted, ask_for_rebuild
 
 router = APIRouter(tags=["collections"])
 
@@ -36,6 +37,24 @@ async def change_collection(
     return wire(await services.collections.set_schema(principal.tenant, name, body.metadata_schema))
 
 
+@router.get("/collections/{name}")
+async def get_collection(name: CollectionName, principal: Caller, services: Using) -> CollectionOut:
+    """One collection, and how far a change of its embedder or chunker is."""
+    return wire(await services.collections.get(principal.tenant, name))
+
+
+@router.post("/collections/{name}/reembed", status_code=202)
+async def reembed_collection(
+    name: CollectionName, principal: Writer, services: Using, body: Wanted | None = None
+) -> CollectionOut:
+    """Make a collection anew for the running embedder, or another one, or another chunker; search goes on meanwhile."""
+    collection = await services.collections.get(principal.tenant, name)
+    async with services.pool.connection() as connection, connection.transaction():
+        if await ask_for_rebuild(connection, collection.id, name, body or Wanted()):
+            await services.jobs.reembed(connection, collection.id)
+    return wire(await services.collections.get(principal.tenant, name))
+
+
 @router.delete("/collections/{name}", status_code=204)
 async def delete_collection(name: CollectionName, principal: Writer, services: Using) -> Response:
     """Delete an empty collection."""
@@ -45,4 +64,6 @@ async def delete_collection(name: CollectionName, principal: Writer, services: U
 
 def wire(collection: Collection) -> CollectionOut:
     """A collection as it goes over the wire."""
-    return CollectionOut(**{name: getattr(collection, name) for name in CollectionOut.model_fields})
+    values = {name: getattr(collection, name) for name in CollectionOut.model_fields if name != "rebuild"}
+    rebuild = None if collection.rebuild is None else RebuildOut.model_validate(collection.rebuild)
+    return CollectionOut(**values, rebuild=rebuild)

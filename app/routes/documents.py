@@ -25,7 +25,7 @@ from app.schemas import (
 from app.sse import event_stream, sse
 from core.domain import Chunk, Document, DocumentId
 from core.errors import InvalidInput
-from ingest.document import blob_key
+from models.embedders import stamp_of
 
 router = APIRouter(tags=["documents"])
 
@@ -119,7 +119,9 @@ async def delete_document(document_id: UUID, principal: Writer, services: Using)
 async def retry_document(document_id: UUID, principal: Writer, services: Using) -> DocumentOut:
     """Try a failed document again."""
     document = DocumentId(document_id)
-    await services.documents.get(principal.tenant, document)
+    found = await services.documents.get(principal.tenant, document)
+    collection = await services.collections.get(principal.tenant, found.collection_name)
+    collection.check(stamp_of(services.embedder))
     async with services.pool.connection() as connection, connection.transaction():
         await services.documents.requeue(connection, principal.tenant, document)
         await services.documents.attach_job(connection, document, await services.jobs.ingest(connection, document))
@@ -168,7 +170,7 @@ async def read_text(
 async def read_content(document_id: UUID, principal: Caller, services: Using) -> Response:
     """The original file, byte for byte."""
     document = await services.documents.get(principal.tenant, DocumentId(document_id))
-    pieces = services.blobs.read(blob_key(principal.tenant, document.id))
+    pieces = services.blobs.read(document.blob)
     # The first piece is read before the status is sent, so that a missing file is a 404 and not a broken stream.
     first = await anext(pieces, b"")
 

@@ -7,6 +7,7 @@ tenant has a Chroma collection of its own: a search within a tenant then needs n
 from __future__ import annotations
 
 import asyncio
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -219,6 +220,29 @@ async def open_chroma_index(
             yield index
         finally:
             await asyncio.to_thread(index.close)
+
+
+async def drop_chroma_index(
+    settings: ChromaSettings, path: Path, pool: Pool, *, embedder: str, revision: str | None, dimension: int
+) -> None:
+    """Delete the points and the words of an embedder, whose index is not open in this process.
+
+    Raises:
+        Unavailable: when Chroma does not answer.
+    """
+    name = f"ragstone-{index_name(embedder, revision, dimension)}"
+    await Postings(pool, name).clear()
+
+    def remove() -> None:
+        if settings.url is None:
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        with _connected(settings, path) as client, translated():
+            for kept in client.list_collections():
+                if kept.name.startswith(f"{name}."):
+                    client.delete_collection(kept.name)
+
+    await asyncio.to_thread(remove)
 
 
 def _delete(kept: chromadb.Collection, *, ids: list[str] | None, where: dict[str, Any]) -> None:

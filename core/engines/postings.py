@@ -75,6 +75,23 @@ class Postings:
             async with exclusive(self._pool, PREPARE_LOCK) as connection:
                 await connection.execute(TABLE, prepare=False)
 
+    async def exist(self) -> bool:
+        """Whether anything was ever stored for this index."""
+        with _translated():
+            async with self._pool.connection() as connection:
+                made = await connection.execute("SELECT FROM pg_class WHERE oid = to_regclass('postings')")
+                if made.rowcount == 0:
+                    return False
+                cursor = await connection.execute("SELECT FROM postings WHERE index_name = %s LIMIT 1", (self._index,))
+                return cursor.rowcount > 0
+
+    async def clear(self) -> None:
+        """Delete the term weights of all points."""
+        await self.prepare()
+        with _translated():
+            async with self._pool.connection() as connection:
+                await connection.execute("DELETE FROM postings WHERE index_name = %s", (self._index,))
+
     async def upsert(self, points: Sequence[Point]) -> None:
         """Store the points' term weights, replacing those of the same id."""
         rows = [

@@ -51,7 +51,7 @@ PAYLOAD_INDEXES: dict[str, models.PayloadSchemaParams] = {
 
 
 class QdrantIndex:
-    """`core.index.VectorIndex` on a Qdrant server; made by `open_qdrant_index`."""
+    """`core.index.VectorIndex` on a Qdrant server; made by `prepare_index`."""
 
     def __init__(self, client: AsyncQdrantClient, *, alias: str, dimension: int, quantised: bool) -> None:
         self._client = client
@@ -151,14 +151,8 @@ class QdrantIndex:
 
 
 @asynccontextmanager
-async def open_qdrant_index(
-    settings: QdrantSettings, *, embedder: str, revision: str | None, dimension: int
-) -> AsyncIterator[QdrantIndex]:
-    """Connect to the server of the settings and make what is missing on it.
-
-    Raises:
-        Unavailable: when the server does not answer as it should.
-    """
+async def open_client(settings: QdrantSettings) -> AsyncIterator[AsyncQdrantClient]:
+    """A client of the server of the settings; nothing is asked of it yet."""
     client = AsyncQdrantClient(
         url=str(settings.url),
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
@@ -167,7 +161,7 @@ async def open_qdrant_index(
         check_compatibility=False,
     )
     try:
-        yield await prepare_index(client, settings, embedder=embedder, revision=revision, dimension=dimension)
+        yield client
     finally:
         await client.close()
 
@@ -184,9 +178,8 @@ async def prepare_index(
         Unavailable: when the server does not answer as it should.
     """
     alias = alias_name(embedder, revision, dimension)
+    name = await _target(client, alias)
     with translated():
-        aliases = await client.get_aliases()
-        name = next((item.collection_name for item in aliases.aliases if item.alias_name == alias), None)
         if name is None:
             name = f"{alias}.{FIRST}"
             if not await client.collection_exists(name):
@@ -196,6 +189,33 @@ async def prepare_index(
         for field, schema in PAYLOAD_INDEXES.items():
             await client.create_payload_index(name, field, schema, wait=True)
     return QdrantIndex(client, alias=alias, dimension=dimension, quantised=settings.quantisation != "none")
+
+
+async def has_index(client: AsyncQdrantClient, *, embedder: str, revision: str | None, dimension: int) -> bool:
+    """Whether the server has an index of an embedder.
+
+    Raises:
+        Unavailable: when the server does not answer as it should.
+    """
+    return await _target(client, alias_name(embedder, revision, dimension)) is not None
+
+
+async def drop_index(client: AsyncQdrantClient, *, embedder: str, revision: str | None, dimension: int) -> None:
+    """Delete the collection of an embedder, and with it the alias.
+
+    Raises:
+        Unavailable: when the server does not answer as it should.
+    """
+    name = await _target(client, alias_name(embedder, revision, dimension))
+    if name is not None:
+        with translated():
+            await client.delete_collection(name)
+
+
+async def _target(client: AsyncQdrantClient, alias: str) -> str | None:
+    with translated():
+        aliases = await client.get_aliases()
+    return next((item.collection_name for item in aliases.aliases if item.alias_name == alias), None)
 
 
 def alias_name(embedder: str, revision: str | None, dimension: int) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from app.services import Services
-from core.domain import CollectionId
 from tests.conftest import Tenant
 from tests.documents import LIGHTHOUSE
 
@@ -61,10 +60,11 @@ async def test_a_collection_from_before_is_read_as_it_was_cut(tenant: Tenant, se
     _, made = await make(tenant, name="old")
     async with services.pool.connection() as connection:
         await connection.execute(
-            "UPDATE collections SET chunker_options = "
+            "UPDATE collections SET chunker = 'structure-2:tokens=160,table_header=false,parent_tokens=640', "
+            "chunker_options = "
             '\'{"strategy": "structure", "tokens": 160, "table_header": false, "parent_tokens": 640}\' WHERE id = %s',
             (made["id"],),
         )
-    spec = await services.collections.chunker(CollectionId(made["id"]))
-    assert spec.stamp == "structure-2:tokens=160,table_header=false,parent_tokens=640"
+    collection = await services.collections.get(tenant.principal.tenant, "old")
+    assert collection.chunker.stamp == "structure-2:tokens=160,table_header=false,parent_tokens=640"
     assert (await tenant.upload("k.md", LIGHTHOUSE.encode(), collection="old"))["status"] == "indexed"

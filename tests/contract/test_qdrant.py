@@ -13,7 +13,7 @@ from pydantic_core import Url
 from qdrant_client import AsyncQdrantClient, models
 
 from core.domain import ChunkId, CollectionId, DocumentId, Scope, TenantId
-from core.engines.qdrant import QdrantIndex, alias_name, creation, open_qdrant_index, prepare_index
+from core.engines.qdrant import QdrantIndex, alias_name, creation, drop_index, has_index, open_client, prepare_index
 from core.errors import Unavailable
 from core.index import IndexQuery, Point, SparseVector
 from core.settings import QdrantSettings
@@ -61,8 +61,8 @@ async def server_that_answers(status: str) -> AsyncIterator[str]:
 
 async def open_and_close(url: str) -> None:
     settings = QdrantSettings(url=Url(url), api_key=None)
-    async with open_qdrant_index(settings, embedder="a/model", revision=None, dimension=4):
-        pass
+    async with open_client(settings) as client:
+        await prepare_index(client, settings, embedder="a/model", revision=None, dimension=4)
 
 
 async def test_reads_and_writes_go_through_the_alias(client: AsyncQdrantClient) -> None:
@@ -89,6 +89,16 @@ async def test_the_vectors_of_two_embedders_are_served_side_by_side(
     await one.upsert([stored_point(4)])
     assert (await one.count(SCOPE), await other.count(SCOPE)) == (1, 0)
     assert len((await client.get_collections()).collections) == 2
+
+
+async def test_an_index_is_found_once_it_was_made_and_until_it_is_dropped(client: AsyncQdrantClient) -> None:
+    assert not await has_index(client, embedder="a/model", revision="rev1", dimension=4)
+    await prepared(client)
+    assert await has_index(client, embedder="a/model", revision="rev1", dimension=4)
+    for _ in range(2):
+        await drop_index(client, embedder="a/model", revision="rev1", dimension=4)
+        assert not await has_index(client, embedder="a/model", revision="rev1", dimension=4)
+    assert (await client.get_collections()).collections == []
 
 
 async def test_the_collection_behind_an_alias_can_be_replaced(client: AsyncQdrantClient) -> None:
@@ -161,6 +171,6 @@ async def test_the_key_is_in_no_message() -> None:
     async with server_that_answers("401 Unauthorized") as url:
         settings = QdrantSettings(url=Url(url), api_key=SecretStr("very-secret"))
         with pytest.warns(UserWarning, match="insecure"), pytest.raises(Unavailable) as refused:
-            async with open_qdrant_index(settings, embedder="a/model", revision=None, dimension=4):
-                pass
+            async with open_client(settings) as client:
+                await prepare_index(client, settings, embedder="a/model", revision=None, dimension=4)
     assert "very-secret" not in str(refused.value)

@@ -14,8 +14,9 @@ import pytest
 from benchmarks.faults import run, settings_of
 from benchmarks.report import ROOT
 from core.database import open_pool
-from ingest.workshop import open_index
+from ingest.indexes import open_indexes
 from models.embedder import open_embedder
+from models.embedders import stamp_of
 
 
 @pytest.fixture
@@ -40,8 +41,9 @@ async def test_a_second_process_on_the_embedded_index_is_told_what_to_do(postgre
     async with (
         open_pool(settings.database) as pool,
         open_embedder(settings.embedding) as embedder,
-        open_index(settings, embedder, pool),
+        open_indexes(settings, pool) as indexes,
     ):
+        await indexes.open(stamp_of(embedder))
         worker = await asyncio.create_subprocess_exec(
             *[sys.executable, "-m", "ingest", "worker"],
             cwd=ROOT,

@@ -27,6 +27,7 @@ from models.lexical import LexicalEncoder
 from tools.filter import check_filter, parse_filter
 from tools.reranking import Reranking
 from tools.search import PLAIN, Search, SearchOptions
+from tools.shelves import OneShelf
 
 DIMENSION = 16
 TOPICS = ("tide", "oil", "ferry", "keeper", "harbour", "lamp")
@@ -95,8 +96,8 @@ async def shelves(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Async
             collections = (CollectionId(uuid.uuid4()), CollectionId(uuid.uuid4()))
             points = await fill(pool, tenant, collections, embedder, lexical)
             await index.upsert(points)
-            search = Search(pool, index, embedder, lexical, candidates=10)
-            sifting = Search(pool, index, embedder, lexical, candidates=10, most_documents=3)
+            search = Search(pool, OneShelf(embedder, index), lexical, candidates=10)
+            sifting = Search(pool, OneShelf(embedder, index), lexical, candidates=10, most_documents=3)
             made.append(Shelf(tenant, collections, search, sifting))
         yield made[0], made[1]
 
@@ -122,8 +123,8 @@ async def fill(
             document, collection = DocumentId(uuid.uuid4()), collections[number % 2]
             texts = texts_of(number)
             await connection.execute(
-                "INSERT INTO documents (id, tenant_id, collection_id, sha256, name, media_type, size, metadata, status)"
-                " VALUES (%s, %s, %s, %s, %s, 'text/plain', %s, %s, 'indexed')",
+                "INSERT INTO documents (id, tenant_id, collection_id, sha256, name, media_type, size, metadata, status,"
+                " blob, live_generation) VALUES (%s, %s, %s, %s, %s, 'text/plain', %s, %s, 'indexed', '', 1)",
                 (document, tenant, collection, str(number), f"{number}.txt", number, Jsonb(metadata_of(number))),
             )
             await connection.execute("INSERT INTO document_texts VALUES (%s, %s)", (document, "\n\n".join(texts)))
