@@ -35,7 +35,21 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     add("worker", worker, "work on jobs until SIGTERM; as many processes and hosts as wanted; wants DATABASE__URL")
+    anew = add("reembed", reembed, "make a collection anew for the running embedder; search goes on meanwhile")
+    anew.add_argument("collection", metavar="COLLECTION")
+    anew.add_argument("--tenant", default="default", help="whose collection (default: default)")
+    anew.add_argument("--embedder", metavar="MODEL", help="another model than EMBEDDING__MODEL")
+    anew.add_argument("--revision", help="of a hub model")
+    anew.add_argument("--chunker", metavar="JSON", help="how documents are cut from now on")
     return root
+
+
+def reembed(options: argparse.Namespace) -> None:
+    """Ask for a collection to be made anew, and follow it."""
+    from ingest import reembedding
+
+    wanted = reembedding.read_wanted(options.embedder, options.revision, options.chunker)
+    asyncio.run(reembedding.reembed(read_settings(), options.collection, options.tenant, wanted))
 
 
 def worker(_options: argparse.Namespace) -> None:

@@ -357,7 +357,7 @@ async def test_reranked_hits_come_first_and_those_without_time_keep_their_order(
 ) -> None:
     shelf = shelves[0]
     stage = Reranking(reranker=PartReranker(), candidates=8, share=1.0, default=True)
-    search = Search(pool, shelf.search._index, HashEmbedder(), LexicalEncoder(), candidates=10, reranking=stage)
+    search = Search(pool, shelf.search._shelves, LexicalEncoder(), candidates=10, reranking=stage)
     off = SearchOptions(mode="lexical", rerank=False)
     plain = await search("report tide", scope=shelf.scope, limit=10, options=off)
     result = await search("report tide", scope=shelf.scope, limit=10, options=replace(off, rerank=None))
