@@ -1,4 +1,7 @@
-"""``python -m evals COMMAND``: ``retrieval`` measures how passages are found, ``chunking`` how text is cut."""
+"""``python -m evals COMMAND``: ``retrieval`` measures how passages are found, ``chunking`` how text is cut.
+
+``tuning`` chooses the settings of the hybrid search, and shows how they do on sets that they were not chosen on.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Sequence
 
 from core.errors import PlatformError
 
-COMMANDS = {"retrieval": "evals.retrieval", "chunking": "evals.chunking"}
+COMMANDS = {"retrieval": "evals.retrieval", "chunking": "evals.chunking", "tuning": "evals.tuning"}
 """The module of each command, imported when it is called; its ``main`` takes the words that follow."""
 
 

@@ -63,26 +63,56 @@ async def open_parts(settings: Settings, cache: Path | None) -> AsyncIterator[Pa
         )
 
 
-async def run(parts: Parts, dataset: Dataset) -> Runs:
-    """Every question of the set, searched in every way."""
-    tenant = TenantId(uuid.uuid4())
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, what the index found for it, and how far the embedder is trusted with it."""
+
+    key: str
+    text: str
+    ranking: Ranking
+    known: float
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A set in the index: its chunks, the ids of their passages, and all its questions."""
+
+    chunks: Mapping[ChunkId, Chunk]
+    names: Mapping[ChunkId, str]
+    asked: Sequence[Asked]
+
+
+async def search(parts: Parts, dataset: Dataset) -> Searched:
+    """Store the set in the index, as a tenant of its own, and ask every question."""
+    scope = Scope(tenant=TenantId(uuid.uuid4()))
     chunks = {chunk.id: chunk for chunk in (chunk_of(passage) for passage in dataset.passages)}
     names = dict(zip(chunks, (passage.id for passage in dataset.passages), strict=True))
-    await _store(parts, tenant, list(chunks.values()))
-    runs: dict[str, dict[str, Sequence[str]]] = defaultdict(dict)
+    await _store(parts, scope.tenant, list(chunks.values()))
     vectors = await parts.vectors.of_questions(list(dataset.queries.values()))
-    for (key, question), vector in zip(dataset.queries.items(), vectors, strict=True):
-        depth = max(DEPTH, parts.retrieval.candidates)
-        query = IndexQuery(dense=vector, lexical=parts.lexical.encode_query(question), limit=depth)
-        ranking = await parts.index.query(query, scope=Scope(tenant=tenant))
-        runs["dense"][key] = [names[match.id] for match in ranking.dense[:DEPTH]]
-        runs["lexical"][key] = [names[match.id] for match in ranking.lexical[:DEPTH]]
-        known = trust(question, parts.embedder.count_tokens(question))
-        hybrid = hybrid_of(parts, ranking, known)
-        runs["hybrid"][key] = [names[chunk] for chunk, _ in hybrid]
+    depth = max(DEPTH, parts.retrieval.candidates)
+    asked = []
+    for (key, text), vector in zip(dataset.queries.items(), vectors, strict=True):
+        query = IndexQuery(dense=vector, lexical=parts.lexical.encode_query(text), limit=depth)
+        ranking = await parts.index.query(query, scope=scope)
+        asked.append(Asked(key, text, ranking, trust(text, parts.embedder.count_tokens(text))))
+    return Searched(chunks, names, asked)
+
+
+async def run(parts: Parts, dataset: Dataset) -> Runs:
+    """Every question of the set, searched in every way."""
+    searched = await search(parts, dataset)
+    runs: dict[str, dict[str, Sequence[str]]] = defaultdict(dict)
+    for one in searched.asked:
+        hybrid = hybrid_of(parts, one.ranking, one.known)
+        found: dict[str, Sequence[tuple[ChunkId, object]]] = {
+            "dense": one.ranking.dense[:DEPTH],
+            "lexical": one.ranking.lexical[:DEPTH],
+            "hybrid": hybrid,
+        }
         if parts.reranker is not None:
-            reranked = await _reranked(parts.reranker, parts.reranking, question, hybrid, chunks, known)
-            runs["hybrid + rerank"][key] = [names[chunk] for chunk, _ in reranked]
+            found["hybrid + rerank"] = await _reranked(parts.reranker, parts.reranking, one, hybrid, searched.chunks)
+        for system, matches in found.items():
+            runs[system][one.key] = [searched.names[match[0]] for match in matches]
     return runs
 
 
@@ -96,14 +126,13 @@ def hybrid_of(parts: Parts, ranking: Ranking, known: float) -> Matches:
 async def _reranked(
     reranker: Reranker,
     settings: RerankerSettings,
-    question: str,
+    asked: Asked,
     matches: Matches,
     chunks: Mapping[ChunkId, Chunk],
-    known: float,
 ) -> Matches:
     best = [chunk for chunk, _ in matches[: settings.candidates]]
-    scores = await reranker.score(question, [chunks[chunk].embedded_text for chunk in best])
-    return rerank(matches, scored(best, scores), share=settings.share * known)
+    scores = await reranker.score(asked.text, [chunks[chunk].embedded_text for chunk in best])
+    return rerank(matches, scored(best, scores), share=settings.share * asked.known)
 
 
 def chunk_of(passage: Passage) -> Chunk:

@@ -101,4 +101,4 @@ def test_a_set_without_judgements_says_what_is_missing(folder: Path) -> None:
 
 def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cooking"]) == 2
-    assert "{retrieval,chunking}" in capsys.readouterr().err
+    assert "{retrieval,chunking,tuning}" in capsys.readouterr().err
