@@ -1,7 +1,8 @@
 """``python -m evals retrieval --data PATH``: how well passages are found, by each way of searching.
 
-PATH is a retrieval set in BEIR layout, or a folder of several. Prints nDCG@10, R@10, R@100, MAP and MRR@10, with 95 %
-bootstrap confidence intervals of nDCG@10 and of its difference to the better of the dense and the lexical list.
+PATH is a retrieval set in BEIR layout, or a folder of several; a chunking set is measured as ``chunking`` does it.
+Prints nDCG@10, R@10, R@100, MAP and MRR@10, with 95 % bootstrap confidence intervals of nDCG@10 and of its difference
+to the better of the dense and the lexical list.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from core.settings import read_settings
+from evals import chunking
 from evals.beir import Dataset, find_datasets, read_dataset
 from evals.bootstrap import Interval, interval
+from evals.chunking_data import QUESTIONS
 from evals.metrics import MEASURES
 from evals.systems import Runs, open_parts, run
 
@@ -46,6 +49,9 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw them as PNG; needs matplotlib")
     options = parser.parse_args(words)
+    if (options.data / QUESTIONS).is_file():
+        chunking.main(chunking_words(options))
+        return
     datasets = [read_dataset(folder, options.data) for folder in find_datasets(options.data)]
     results = asyncio.run(measure(datasets, options.cache))
     print(table(results))
@@ -55,6 +61,12 @@ def main(words: Sequence[str]) -> None:
         from evals.plot import draw
 
         draw(results, options.plot)
+
+
+def chunking_words(options: argparse.Namespace) -> list[str]:
+    """The words of ``python -m evals chunking`` for a folder that holds a chunking set."""
+    given = {"--data": options.data, "--cache": options.cache, "--out": options.out}
+    return [str(word) for name, value in given.items() if value is not None for word in (name, value)]
 
 
 async def measure(datasets: Sequence[Dataset], cache: Path | None) -> list[Result]:

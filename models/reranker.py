@@ -150,7 +150,7 @@ class LateInteraction:
         """Unit vectors (tokens, dimension) of each text, with those of the special tokens or without."""
         import torch
 
-        features = self._model.tokenize(list(texts))
+        features = self._model.preprocess(list(texts))
         features = {name: value.to(self._model.device) for name, value in features.items() if torch.is_tensor(value)}
         wanted = features["attention_mask"].bool()
         if not special:

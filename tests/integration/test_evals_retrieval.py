@@ -102,3 +102,21 @@ def test_a_set_without_judgements_says_what_is_missing(folder: Path) -> None:
 def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cooking"]) == 2
     assert "{retrieval,chunking,tuning}" in capsys.readouterr().err
+
+
+def test_a_chunking_set_is_measured_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = " ".join(PASSAGES.values())
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora" / "harbour.md").write_text(text, "utf-8")
+    start = text.index("rapeseed")
+    reference = json.dumps([{"content": "rapeseed oil", "start_index": start, "end_index": start + 12}])
+    quoted = reference.replace('"', '""')
+    (tmp_path / "questions_df.csv").write_text(
+        f'question,references,corpus_id\nWhat does the lamp burn?,"{quoted}",harbour\n', "utf-8"
+    )
+    assert main(["retrieval", "--data", str(tmp_path), "--out", str(tmp_path / "figures.json")]) == 0
+    assert "100.0 ± 0.0" in capsys.readouterr().out
+    assert json.loads((tmp_path / "figures.json").read_text("utf-8"))
