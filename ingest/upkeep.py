@@ -89,6 +89,7 @@ async def reconcile(app: procrastinate.App, pool: Pool) -> None:
         await _end_dropped(connection)
         await _defer_missing(Jobs(app), connection)
         await _defer_rebuilds(Jobs(app), connection)
+        await _forget_replaced(connection)
         await align(connection)
 
 
@@ -115,7 +116,8 @@ async def _end_dropped(connection: Connection) -> None:
         "UPDATE documents d SET status = 'failed', updated_at = clock_timestamp(), "
         "error = coalesce(error, 'The job failed; the log of the worker says why. Retry it.') "
         "FROM procrastinate_jobs j WHERE j.id = d.job_id AND j.status IN ('failed', 'cancelled', 'aborted') "
-        "AND d.status IN ('queued', 'loading', 'chunking', 'embedding') AND d.updated_at < now() - interval '5 seconds'"
+        "AND d.status NOT IN ('indexed', 'failed') AND d.status <> 'deleting' "
+        "AND d.updated_at < now() - interval '5 seconds'"
     )
 
 
@@ -143,6 +145,15 @@ async def _defer_rebuilds(jobs: Jobs, connection: Connection) -> None:
     for row in await cursor.fetchall():
         await jobs.reembed(connection, CollectionId(row["collection_id"]))
         logger.warning("the change of collection %s had no job and got one", row["collection_id"])
+
+
+async def _forget_replaced(connection: Connection) -> None:
+    """Drop ended jobs that are no dead letters: another job has taken their place, or they are not of a document."""
+    await connection.execute(
+        "DELETE FROM procrastinate_jobs j WHERE j.status IN ('failed', 'cancelled', 'aborted') "
+        "AND j.task_name IN ('ingest', 'erase', 'sweep') AND NOT EXISTS ("
+        "SELECT FROM documents d WHERE d.id = (j.args ->> 'document')::uuid AND d.job_id = j.id)"
+    )
 
 
 async def _alarm(pool: Pool, alarm_s: float) -> bool:

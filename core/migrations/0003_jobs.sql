@@ -14,3 +14,5 @@ CREATE TABLE job_migrations (
 ALTER TABLE collections ADD COLUMN paused_at timestamptz;
 
 CREATE INDEX documents_job ON documents (job_id) WHERE status <> 'indexed';
+-- What is looked through every few seconds for documents without a job.
+CREATE INDEX documents_unfinished ON documents (updated_at) WHERE status NOT IN ('indexed', 'failed');

@@ -149,6 +149,24 @@ async def test_a_running_ingestion_is_cancelled_at_once(tenant: Tenant, hold: Ca
     assert (await tenant.http.post(f"/documents/{document}/cancel")).status_code == 409
 
 
+async def test_a_document_that_is_cancelled_and_retried_at_once_leaves_no_job_behind(
+    tenant: Tenant, services: Services, hold: Callable[[], Any]
+) -> None:
+    async with hold() as asked:
+        document = await send(tenant, "k.md", LIGHTHOUSE)
+        await asyncio.wait_for(asked.wait(), 40)
+        await tenant.http.post(f"/documents/{document}/cancel")
+        assert (await tenant.http.post(f"/documents/{document}/retry")).status_code == 202
+    assert (await wait_until_done(tenant.http, document))["status"] == "indexed"
+    await until(lambda: no_jobs(services, document))
+
+
+async def no_jobs(services: Services, document: str) -> bool:
+    async with services.pool.connection() as connection:
+        cursor = await connection.execute("SELECT FROM procrastinate_jobs WHERE args ->> 'document' = %s", (document,))
+        return cursor.rowcount == 0
+
+
 async def test_a_paused_collection_waits_and_the_others_go_on(tenant: Tenant, services: Services) -> None:
     await tenant.http.post("/collections", json={"name": "boats"})
     assert (await tenant.http.post("/collections/boats/pause")).json()["paused_at"] is not None
