@@ -69,7 +69,7 @@ async def test_workers_share_what_an_api_without_one_takes_in_and_do_nothing_twi
     async with AsyncExitStack() as stack:
         for _ in range(2):
             work = await stack.enter_async_context(
-                open_work(apart.settings, apart.pool, apart.embedder, apart.index, apart.collections)
+                open_work(apart.settings, apart.pool, apart.embedders, apart.indexes)
             )
             app = create_job_app(work)
             await stack.enter_async_context(app.open_async(apart.pool))
