@@ -26,6 +26,9 @@ from app.schemas import (
     Health,
     JobPage,
     JobsRetried,
+    SourceDetail,
+    SourceList,
+    SourceOut,
     Strategy,
     TextOut,
     UploadedDocument,
@@ -130,6 +133,28 @@ class Api:
         jobs = sorted((job for page in pages for job in page.jobs), key=lambda job: job.id, reverse=True)
         more = next((page.next_cursor for page in pages if page.next_cursor), None)
         return JobPage(jobs=jobs[:limit], next_cursor=more or ("more" if len(jobs) > limit else None))
+
+    def sources(self) -> list[SourceOut]:
+        """The places that documents are taken from, newest first."""
+        return _read(SourceList, self._send("GET", "/sources")).sources
+
+    def source(self, source_id: UUID) -> SourceDetail:
+        """A source with what could not be taken of it."""
+        return _read(SourceDetail, self._send("GET", f"/sources/{source_id}"))
+
+    def add_source(self, address: str, *, sitemap: bool, collection: str, mirror: bool, interval_s: int | None) -> None:
+        """Take documents from a web address, now and at each interval."""
+        kind = "sitemap" if sitemap else "web"
+        wish = {"address": address, "collection": collection, "mirror": mirror, "interval_s": interval_s}
+        self._send("POST", "/sources", json={"kind": kind, **wish})
+
+    def sync_source(self, source_id: UUID) -> None:
+        """Look at a source now."""
+        self._send("POST", f"/sources/{source_id}/sync")
+
+    def delete_source(self, source_id: UUID, documents: bool) -> None:
+        """Take nothing from a source any more, and perhaps delete what came only from it."""
+        self._send("DELETE", f"/sources/{source_id}", params={"documents": documents})
 
     def retry_job(self, job_id: int) -> None:
         """Try a job again."""

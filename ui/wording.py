@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Literal
 
-from app.schemas import CitationOut, DocumentOut, Health, JobOut, Status, Strategy
+from app.schemas import CitationOut, DocumentOut, Health, JobOut, SourceOut, Status, Strategy
 
 Colour = Literal["blue", "green", "red", "gray"]
 
@@ -26,6 +26,8 @@ STRATEGY_WORDS: dict[Strategy, str] = {
     "semantic": "Where the subject changes",
     "tokens": "A fixed number of tokens",
 }
+SOURCE_WORDS = {"idle": "Up to date", "queued": "Waiting", "syncing": "Looking", "failed": "Failed"}
+EVERY_WORDS = {0: "Only when asked", 3600: "Every hour", 86_400: "Every day", 604_800: "Every week"}
 _COLOURS: dict[Status, Colour] = {"indexed": "green", "failed": "red", "queued": "gray", "deleting": "gray"}
 _ICONS: dict[Status, str] = {
     "indexed": ":material/check_circle:",
@@ -90,6 +92,18 @@ def document_facts(document: DocumentOut, now: datetime | None = None) -> str:
 def job_facts(job: JobOut, now: datetime | None = None) -> str:
     """Attempts and age of a job in one line."""
     return f"{count(max(job.attempts, 1), 'attempt')} · {age_text(job.updated_at, now or datetime.now(UTC))}"
+
+
+def source_facts(source: SourceOut, now: datetime | None = None) -> str:
+    """What came of a source, when it was looked at last, and how often it is, in one line."""
+    facts = [count(sum(source.documents.values()), "document")]
+    if source.tried_at:
+        facts.append(f"looked at {age_text(source.tried_at, now or datetime.now(UTC))}")
+    if source.interval_s:
+        facts.append(EVERY_WORDS.get(source.interval_s, f"every {source.interval_s:,} s").lower())
+    if failed := source.counts.get("failed"):
+        facts.append(f"{failed:,} not taken")
+    return " · ".join(facts)
 
 
 def size_text(size: int) -> str:

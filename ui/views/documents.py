@@ -14,6 +14,7 @@ from ui.client import Api
 from ui.jobs import draw_jobs, draw_pause
 from ui.markup import plain
 from ui.panels import readiness, shown_errors
+from ui.sources import draw_sources
 from ui.uploads import draw_upload
 from ui.wording import (
     READING,
@@ -51,6 +52,7 @@ def page() -> None:
     readiness(api, READING)
     collections = api.collections()
     draw_upload(api, collections)
+    draw_sources(api, collections)
     draw_jobs(api, collections)
     filters = _choose_filters(api, collections)
     _draw_list(api, filters, several=len(collections) > 1 and filters.collection is None)
