@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from core.errors import PlatformError
 from core.settings import read_settings
+from ingest.commands import add as adding
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
+    adding.configure(add("add", adding.run, adding.TEXT))
     add("worker", worker, "work on jobs until SIGTERM; as many processes and hosts as wanted; wants DATABASE__URL")
     anew = add("reembed", reembed, "make a collection anew for the running embedder; search goes on meanwhile")
     anew.add_argument("collection", metavar="COLLECTION")

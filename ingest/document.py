@@ -210,6 +210,7 @@ class Documents:
         collection: str | None = None,
         status: str | None = None,
         name: str | None = None,
+        source: str | None = None,
         after: tuple[datetime, DocumentId] | None = None,
         limit: int = 50,
     ) -> list[Document]:
@@ -219,6 +220,7 @@ class Documents:
             ("c.name = %s", collection),
             ("d.status = %s", status),
             ("position(lower(%s) in lower(d.name)) > 0", name),
+            ("starts_with(d.source_id, %s)", source),
             ("(d.created_at, d.id) < (%s, %s)", after),
         ]
         for condition, value in filters:

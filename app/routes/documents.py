@@ -42,6 +42,7 @@ async def list_documents(
     collection: str | None = None,
     status: Status | None = None,
     name: Annotated[str | None, Query(description="part of the name")] = None,
+    source: Annotated[str | None, Query(description="the beginning of the source_id")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: str | None = None,
 ) -> DocumentList:
@@ -51,6 +52,7 @@ async def list_documents(
         collection=collection,
         status=status,
         name=name,
+        source=source,
         after=read_cursor(cursor) if cursor else None,
         limit=limit + 1,
     )

@@ -19,6 +19,7 @@ from ingest.collection import DEFAULT
 from ingest.intake import File
 from ingest.media import clean_name
 from ingest.metadata import check_metadata
+from ingest.sources.name import clean_path
 from models.embedders import stamp_of
 
 router = APIRouter(tags=["documents"])
@@ -71,7 +72,7 @@ async def upload(request: Request, response: Response, principal: Writer, servic
         sources = parse_sources(form.getlist("source_id"), len(files))
         received = [
             File(
-                await asyncio.to_thread(describe, clean_name(file.filename or ""), file.file, metadata, source),
+                await asyncio.to_thread(describe, name_of(file, source), file.file, metadata, source),
                 file.file,
             )
             for file, source in zip(files, sources, strict=True)
@@ -84,6 +85,15 @@ async def upload(request: Request, response: Response, principal: Writer, servic
     if all(document.unchanged for document in accepted):
         response.status_code = 200
     return DocumentsAccepted(documents=accepted)
+
+
+def name_of(file: UploadFile, source: str | None) -> str:
+    """The name of a file; browsers send paths that mean nothing, but where a source is named a path is part of it.
+
+    Raises:
+        InvalidInput: it has none.
+    """
+    return clean_name(file.filename or "") if source is None else clean_path(file.filename or "")
 
 
 def parse_metadata(value: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
@@ -16,8 +16,8 @@ from core.errors import Conflict, InvalidInput, NotFound, PlatformError, Unavail
 from core.settings import SourceSettings
 from ingest.arrival import describe
 from ingest.breaker import Breaker
-from ingest.document import Connection, Documents
-from ingest.intake import File, Intake
+from ingest.document import Connection, Documents, Upload
+from ingest.intake import File, Intake, Taken
 from ingest.jobs import Jobs
 from ingest.metadata import check_metadata
 from ingest.retry import SourceDown
@@ -145,8 +145,8 @@ class Syncer:
                 if fetched is None:
                     look.counts["unchanged"] += 1
                     return
-                upload = await asyncio.to_thread(describe, fetched.name, body, look.entry.metadata)
-                [taken] = await self._intake.take(look.entry.tenant, look.entry.collection, [File(upload, body)])
+                upload = await asyncio.to_thread(describe, fetched.name, body, look.entry.metadata, step.id)
+                taken = await self._accept(look, step, upload, body)
             except SourceDown:
                 raise
             except PlatformError as error:
@@ -154,6 +154,29 @@ class Syncer:
                 return
         look.counts["unchanged" if taken.unchanged else DONE[step.action]] += 1
         await self._link(look, step, fetched.version, taken.document.id, made=not taken.unchanged)
+
+    async def _accept(self, look: Look, step: Step, upload: Upload, body: BinaryIO) -> Taken:
+        """Take the bytes in as the newest version of the item, or find the document that has them."""
+        await self._leave_shared(look, step)
+        try:
+            [taken] = await self._intake.take(look.entry.tenant, look.entry.collection, [File(upload, body)])
+        except Conflict:
+            # Another document has the bytes: it stands for this item from now on.
+            body.seek(0)
+            found = replace(upload, source_id=None)
+            [taken] = await self._intake.take(look.entry.tenant, look.entry.collection, [File(found, body)])
+        return taken
+
+    async def _leave_shared(self, look: Look, step: Step) -> None:
+        """Leave a document that is known by this item to another item of the same bytes, whose bytes stay."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE documents d SET source_id = o.id FROM source_items i JOIN source_items o "
+                "ON o.document_id = i.document_id AND o.id <> i.id WHERE i.source_id = %s AND i.id = %s "
+                "AND d.id = i.document_id AND d.source_id = i.id AND NOT EXISTS (SELECT FROM documents x "
+                "WHERE x.collection_id = d.collection_id AND x.source_id = o.id AND x.status <> 'deleting')",
+                (look.entry.id, step.id),
+            )
 
     async def _fetch(self, look: Look, item: Item, body: BinaryIO, known: str | None) -> Fetched | None:
         breaker = self._breaker(item.id)
