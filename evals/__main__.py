@@ -1,6 +1,7 @@
 """``python -m evals COMMAND``: ``retrieval`` measures how passages are found, ``chunking`` how text is cut.
 
 ``tuning`` chooses the settings of the hybrid search, and shows how they do on sets that they were not chosen on.
+``relevance`` measures how "nothing relevant" is decided, ``rewriting`` what other wordings of a question bring.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 from core.errors import PlatformError
 
-COMMANDS = {"retrieval": "evals.retrieval", "chunking": "evals.chunking", "tuning": "evals.tuning"}
+COMMANDS = {name: f"evals.{name}" for name in ("retrieval", "chunking", "tuning", "relevance", "rewriting")}
 """The module of each command, imported when it is called; its ``main`` takes the words that follow."""
 
 

@@ -87,7 +87,7 @@ async def search(parts: Parts, dataset: Dataset) -> Searched:
     scope = Scope(tenant=TenantId(uuid.uuid4()))
     chunks = {chunk.id: chunk for chunk in (chunk_of(passage) for passage in dataset.passages)}
     names = dict(zip(chunks, (passage.id for passage in dataset.passages), strict=True))
-    await _store(parts, scope.tenant, list(chunks.values()))
+    await store(parts, scope.tenant, list(chunks.values()))
     vectors = await parts.vectors.of_questions(list(dataset.queries.values()))
     depth = max(DEPTH, parts.retrieval.candidates)
     asked = []
@@ -149,7 +149,8 @@ def chunk_of(passage: Passage) -> Chunk:
     )
 
 
-async def _store(parts: Parts, tenant: TenantId, chunks: Sequence[Chunk]) -> None:
+async def store(parts: Parts, tenant: TenantId, chunks: Sequence[Chunk]) -> None:
+    """Put the chunks into the index, as the documents of a tenant."""
     texts = [chunk.embedded_text for chunk in chunks]
     collection = CollectionId(uuid.uuid4())
     points = [
