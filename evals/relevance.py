@@ -197,6 +197,6 @@ def areas(own: Signals, answerable: Flags, held_out: Flags) -> dict[str, float]:
     found = {
         "cosine": own.cosine,
         "words": own.covered,
-        "both, by a logistic model": model.predict_proba(features)[:, 1],
+        "both, by a logistic model": model.predict_proba(features)[:, 1],  # type: ignore[no-untyped-call]
     }
     return {name: float(roc_auc_score(answerable[held_out], values[held_out])) for name, values in found.items()}

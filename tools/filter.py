@@ -24,6 +24,7 @@ BUILT_IN: Mapping[str, FieldKind] = {
     "media_type": FieldKind.STRING,
     "size": FieldKind.NUMBER,
     "created_at": FieldKind.DATE,
+    "source": FieldKind.STRING,
 }
 METADATA = "metadata."
 MAX_DEPTH = 8

@@ -21,6 +21,7 @@ COLUMNS: dict[str, LiteralString] = {
     "media_type": "d.media_type",
     "size": "d.size",
     "created_at": "d.created_at",
+    "source": "d.source_id",
 }
 COMPARISONS: dict[str, LiteralString] = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 

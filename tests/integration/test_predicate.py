@@ -33,6 +33,7 @@ class Row(NamedTuple):
     media_type: str
     size: int
     created_at: datetime
+    source: str | None
     metadata: dict[str, Any]
 
 
@@ -61,6 +62,7 @@ ROWS = st.builds(
     st.sampled_from(["application/pdf", "text/markdown"]),
     st.integers(0, 5),
     st.sampled_from([datetime(2024, 5, 31, tzinfo=UTC), datetime(2024, 6, 1, 12, tzinfo=UTC)]),
+    st.sampled_from([None, "file"]),
     st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=5),
 )
 DATES = st.sampled_from(["2024-05-31", "2024-06-01", "2024-05-31T12:00:00+02:00"])
@@ -81,6 +83,13 @@ OF_SIZE = st.one_of(
 )
 OF_TEXT = st.tuples(st.sampled_from(["$in", "$nin"]), st.lists(st.sampled_from(["a.pdf", "text/markdown"]), min_size=1))
 
+SOURCES = st.sampled_from(["file:0", "file:1", "file"])
+OF_SOURCE = st.one_of(
+    st.tuples(st.sampled_from(["$eq", "$ne"]), SOURCES),
+    st.tuples(st.sampled_from(["$in", "$nin"]), st.lists(SOURCES, min_size=1)),
+    st.tuples(st.just("$exists"), st.booleans()),
+)
+
 
 def entries(fields: Sequence[str], operations: st.SearchStrategy[tuple[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(lambda f, o: {f: dict(o)}, st.sampled_from(fields), st.lists(operations, min_size=1, max_size=2))
@@ -91,6 +100,7 @@ LEAVES = st.one_of(
     entries(["published", "created_at"], OF_DATES | st.tuples(st.just("$exists"), st.booleans())),
     entries(["size"], OF_SIZE),
     entries(["name", "media_type"], OF_TEXT),
+    entries(["source"], OF_SOURCE),
 )
 FILTERS: st.SearchStrategy[dict[str, Any]] = st.recursive(
     LEAVES | st.just({}),
@@ -165,8 +175,8 @@ async def passing(connection: Connection, rows: Sequence[Row], wanted: Filter) -
         async with connection.cursor() as cursor:
             await cursor.executemany(
                 "INSERT INTO documents (tenant_id, collection_id, sha256, name, media_type, size, created_at, "
-                "metadata) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-                [(tenant, collection, str(n), *row[:4], Jsonb(row.metadata)) for n, row in enumerate(rows)],
+                "source_id, metadata, blob) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, '')",
+                [(tenant, collection, str(n), *row[:5], Jsonb(row.metadata)) for n, row in enumerate(rows)],
             )
         found = await connection.execute(
             "SELECT d.sha256 FROM documents d WHERE d.tenant_id = %s AND " + sql, [tenant, *values]
@@ -181,6 +191,8 @@ async def passing(connection: Connection, rows: Sequence[Row], wanted: Filter) -
 async def test_a_filter_lets_through_what_brute_force_does(
     connection: Connection, rows: list[Row], value: dict[str, Any]
 ) -> None:
+    # A source has one document.
+    rows = [row._replace(source=row.source and f"{row.source}:{n}") for n, row in enumerate(rows)]
     wanted = check_filter(parse_filter(value), [NamedSchema("c", SCHEMA), NamedSchema("free", None)])
     expected = [place for place, row in enumerate(rows) if holds(wanted, row)]
     assert await passing(connection, rows, wanted) == expected
