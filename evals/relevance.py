@@ -6,7 +6,8 @@ judges them. For each threshold of the cosine the table says of the questions ca
 unanswerable (precision), how many of the unanswerable were called so (recall), and how many answerable ones were
 refused, on the half of the questions that the choice is not made on. The choice is the threshold with the highest
 recall that refuses at most one answerable question in twenty on the other half. ``--strangers`` adds the questions of
-a BEIR set about something else.
+a set in BEIR layout about something else, ``--own`` those of sets to their own passages, in other languages for
+example: cosines belong to a language as much as to a model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from benchmarks.report import PAGE, circumstances, with_section
 from core.domain import Chunk, ChunkId, CollectionId, DocumentId, Hit, Scores
 from core.errors import InvalidInput
 from core.settings import RetrievalSettings, read_settings
-from evals.beir import find_datasets, read_dataset
+from evals.beir import Dataset, find_datasets, read_dataset
+from evals.systems import chunk_of
 from evals.vectors import CachedVectors
 from graphs.decisions import is_relevant
 from graphs.words import content_words, coverage
@@ -80,21 +82,24 @@ def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m evals relevance", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="questions as JSON lines")
     parser.add_argument("--strangers", type=Path, metavar="PATH", help="a set in BEIR layout about something else")
+    parser.add_argument("--own", type=Path, action="append", metavar="PATH", help="a set, or several, in BEIR layout")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the vectors here")
     parser.add_argument("--record", action="store_true", help="also put the table into docs/benchmarks.md")
     options = parser.parse_args(words)
     where = replace(
         circumstances("evals"),
-        command="python -m evals relevance --data FILE" + " --strangers PATH" * (options.strangers is not None),
+        command="python -m evals relevance --data FILE"
+        + " --strangers PATH" * (options.strangers is not None)
+        + " --own PATH" * len(options.own or ()),
     )
-    text = asyncio.run(measure(options.data, options.strangers, options.cache))
+    text = asyncio.run(measure(options.data, options.strangers, options.own or (), options.cache))
     print(text)
     if options.record:
         page = with_section(PAGE.read_text("utf-8"), "relevance", f"{where.sentence()}\n\n{text}")
         PAGE.write_text(page, "utf-8")
 
 
-async def measure(data: Path, strangers: Path | None, cache: Path | None) -> str:
+async def measure(data: Path, strangers: Path | None, sets: Sequence[Path], cache: Path | None) -> str:
     """The table and what is said below it."""
     asked, passages = read(data)
     foreign = strangers_of(strangers) if strangers else []
@@ -104,11 +109,17 @@ async def measure(data: Path, strangers: Path | None, cache: Path | None) -> str
         own = signals(
             [item.question for item in asked], await vectors.of_questions([i.question for i in asked]), passages, matrix
         )
-        other = signals(foreign, await vectors.of_questions(foreign), passages, matrix) if foreign else None
+        others: dict[str, Signals] = {}
+        if foreign:
+            others["strangers"] = signals(foreign, await vectors.of_questions(foreign), passages, matrix)
+        for path in sets:
+            for folder in find_datasets(path):
+                dataset = read_dataset(folder, path)
+                others[f"own, {dataset.name}"] = await signals_of(dataset, vectors)
     answerable = np.array([item.answerable for item in asked])
     held_out = np.array([is_held_out(item.id) for item in asked])
     choice = choose(own.of(~held_out), answerable[~held_out])
-    lines = table(own.of(held_out), answerable[held_out], other, choice)
+    lines = table(own.of(held_out), answerable[held_out], others, choice)
     ranks = areas(own, answerable, held_out)
     note = (
         f"{held_out.sum()} questions ({(~answerable[held_out]).sum()} unanswerable) over {len(passages)} passages; the "
@@ -156,6 +167,13 @@ def signals(questions: Sequence[str], asked: NDArray[np.float32], passages: Sequ
     return Signals(cosines.max(axis=1).astype(np.float64), np.array(words), np.array(covered))
 
 
+async def signals_of(dataset: Dataset, vectors: CachedVectors) -> Signals:
+    """Of the questions of a set over its own passages, which answer all of them."""
+    texts = [chunk_of(passage).embedded_text for passage in dataset.passages]
+    questions = list(dataset.queries.values())
+    return signals(questions, await vectors.of_questions(questions), texts, await vectors.of(texts))
+
+
 def hit(text: str) -> Hit:
     """A passage as the search finds it, without a cosine."""
     nobody = uuid.UUID(int=0)
@@ -171,9 +189,9 @@ def choose(own: Signals, answerable: Flags) -> float:
     return max(fitting, default=THRESHOLDS[0])
 
 
-def table(own: Signals, answerable: Flags, other: Signals | None, choice: float) -> list[str]:
+def table(own: Signals, answerable: Flags, others: Mapping[str, Signals], choice: float) -> list[str]:
     """A row for each threshold."""
-    header = ["cosine", "precision", "recall", "answerable refused", *(["strangers refused"] if other else [])]
+    header = ["cosine", "precision", "recall", "refused (answerable)", *(f"refused ({name})" for name in others)]
     default = RetrievalSettings().min_score
     lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
     for threshold in THRESHOLDS:
@@ -181,7 +199,7 @@ def table(own: Signals, answerable: Flags, other: Signals | None, choice: float)
         marks = ["the choice"] * (threshold == choice) + ["the default"] * (threshold == default)
         name = f"{threshold:.2f}" + (f" ({', '.join(marks)})" if marks else "")
         shares = [(~answerable)[refused].mean() if refused.any() else np.nan, refused[~answerable].mean()]
-        shares += [refused[answerable].mean()] + ([other.not_found(threshold).mean()] if other else [])
+        shares += [refused[answerable].mean(), *(other.not_found(threshold).mean() for other in others.values())]
         lines.append(f"| {name} | {' | '.join(f'{share:.3f}' for share in shares)} |")
     return lines
 
