@@ -141,6 +141,56 @@ async def test_two_items_of_the_same_bytes_share_a_document_until_the_last_is_go
     assert await found(tenant, "Olsund") == []
 
 
+async def test_a_changed_item_is_a_new_version_of_its_document(tenant: Tenant, folder: Path) -> None:
+    source = await add(tenant, "folder", str(folder))
+    params = {"name": "lighthouse"}
+    [before] = (await tenant.http.get("/documents", params=params)).json()["documents"]
+    assert before["source_id"] == (folder / "lighthouse.md").as_uri()
+    (folder / "lighthouse.md").write_text(LIGHTHOUSE.replace("1821", "1822"))
+    await sync(tenant, source)
+    [after] = (await tenant.http.get("/documents", params=params)).json()["documents"]
+    assert (after["id"], after["sha256"] == before["sha256"]) == (before["id"], False)
+    assert await found(tenant, "1821") == []
+
+
+async def test_a_change_of_one_of_two_equal_items_leaves_the_other_its_document(tenant: Tenant, folder: Path) -> None:
+    (folder / "copy.md").write_text(LIGHTHOUSE)
+    source = await add(tenant, "folder", str(folder))
+    [known] = (await tenant.http.get("/documents", params={"name": ".md"})).json()["documents"]
+    changed = folder / known["name"]
+    changed.write_text("Now it says something else entirely.")
+    assert (await sync(tenant, source))["counts"] == {"changed": 1, "unchanged": 2}
+    assert len(await names(tenant)) == 3
+    assert len(await found(tenant, "Olsund")) == 1
+    assert len(await found(tenant, "entirely")) == 1
+
+
+async def test_an_item_that_gets_the_bytes_of_another_gives_its_document_up(tenant: Tenant, folder: Path) -> None:
+    source = await add(tenant, "folder", str(folder))
+    (folder / "lighthouse.md").write_text(FERRIES)
+    assert (await sync(tenant, source))["counts"] == {"unchanged": 2}
+    assert await names(tenant) == ["deep/ferries.txt"]
+    (folder / "lighthouse.md").write_text(LIGHTHOUSE)
+    assert (await sync(tenant, source))["counts"] == {"changed": 1, "unchanged": 1}
+    assert await names(tenant) == ["deep/ferries.txt", "lighthouse.md"]
+
+
+async def test_a_host_that_fails_again_and_again_is_left_alone(tenant: Tenant, web: WebServer) -> None:
+    entries = "".join(f"<url><loc>{web.url(f'/{n}')}</loc></url>" for n in range(20))
+    busy = respond(b"", status="503 Service Unavailable", retry_after="3600")
+    web.answers |= {"/sitemap.xml": respond(f"<urlset>{entries}</urlset>".encode())}
+    web.answers |= {f"/{n}": busy for n in range(20)}
+    body = {"kind": "sitemap", "address": web.url("/sitemap.xml")}
+    source = (await tenant.http.post("/sources", json=body)).json()
+    async with asyncio.timeout(30):
+        while not (seen := (await tenant.http.get(f"/sources/{source['id']}")).json())["error"]:
+            await asyncio.sleep(0.05)
+    assert seen["status"] == "queued"
+    assert "has failed 5 times in a row and is left alone for a while" in seen["error"]
+    assert len([call for call in web.calls if call.path != "/sitemap.xml"]) <= 6
+    assert (await tenant.http.delete(f"/sources/{source['id']}")).status_code == 204
+
+
 async def test_a_document_that_was_uploaded_is_not_a_sources_to_remove(tenant: Tenant, folder: Path) -> None:
     await tenant.upload("mine.md", LIGHTHOUSE.encode())
     source = await add(tenant, "folder", str(folder), mirror=True)
