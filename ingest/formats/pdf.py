@@ -118,7 +118,7 @@ def compose_pdf(folder: Path, survey: Survey, failures: Mapping[int, str]) -> Lo
         draft.page(number)
         _write(draft, page, laid_out[number])
     if draft.is_empty:
-        raise UnreadableDocument(" ".join(["The PDF gave no text.", *warnings]) if warnings else "The PDF is empty.")
+        raise UnreadableDocument(" ".join(["The PDF holds no text.", *(warnings or ["Upload one that does."])]))
     return draft.finish(warnings)
 
 

@@ -117,7 +117,7 @@ async def scanned(index: VectorIndex, scope: Scope | None, document: DocumentId 
 
 
 async def test_a_scan_gives_every_point_once_with_what_it_says_of_itself(index: VectorIndex) -> None:
-    points = [point(n, document=(CONTRACT, MANUAL)[n % 2], generation=n % 3) for n in range(2300)]
+    points = [point(n, document=(CONTRACT, MANUAL)[n % 2], generation=n % 3) for n in range(1100)]
     await index.upsert(points)
     found = await scanned(index, Scope(tenant=ACME))
     assert len(found) == len(points)

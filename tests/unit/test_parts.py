@@ -17,6 +17,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("CHAT__API_KEY", "s3cret")
     monkeypatch.setenv("DATABASE__URL", "postgresql://me:s3cret@db/name")
     monkeypatch.setenv("HF_HOME", "/elsewhere")
+    monkeypatch.delenv("MODELS_DIR", raising=False)
     return Settings(_env_file=None, data_dir=Path("/data"))
 
 
