@@ -125,7 +125,7 @@ def test_a_pdf_of_pictures_says_that_it_needs_ocr_and_how_to_get_it(tmp_path: Pa
 
 
 def test_a_pdf_of_blank_pages_is_empty(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableDocument, match="The PDF is empty"):
+    with pytest.raises(UnreadableDocument, match="The PDF holds no text"):
         read(tmp_path, make_pdf([[], []]))
 
 
