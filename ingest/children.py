@@ -116,6 +116,12 @@ class Children:
         return pool
 
 
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends; a program that it becomes inherits that. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SIGNAL_OF_PARENTS_DEATH, signal.SIGKILL)
+
+
 def _stop(pool: Any) -> None:
     pool.stop()
     pool.join()
@@ -136,7 +142,7 @@ def _restrict(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(SIGNAL_OF_PARENTS_DEATH, signal.SIGKILL)
+    end_with_parent()
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _limit(resource.RLIMIT_DATA, memory_mb << 20)
     _limit(resource.RLIMIT_AS, mapped + (memory_mb << 20))

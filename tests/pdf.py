@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 FONTS = (
     b"<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >> "
-    b"/F2 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold /Encoding /WinAnsiEncoding >> >> >>"
+    b"/F2 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold /Encoding /WinAnsiEncoding >> "
+    b"/F3 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding /ToUnicode 3 0 R >> >> >>"
 )
 PADDING = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
 FILE_ID = bytes(range(16))
@@ -42,20 +43,26 @@ def make_pdf(
     rotate: int = 0,
     catalog: bytes = b"",
     annotations: bytes = b"",
+    letters: Mapping[str, str] | None = None,
 ) -> bytes:
     """A PDF with the words on its pages; with a password it is encrypted (RC4, 40 bits).
 
     A page of bytes is what draws it. ``catalog`` goes into the catalogue, ``annotations`` onto each page.
+    ``letters`` says what the glyphs of font F3 mean, which look like those of Helvetica.
     """
     key = _key(password) if password is not None else None
-    objects: list[bytes] = [b"<< /Type /Catalog /Pages 2 0 R %s >>" % catalog, b""]
+    objects: list[bytes] = [
+        b"<< /Type /Catalog /Pages 2 0 R %s >>" % catalog,
+        b"",
+        _stream(_unicode_map(letters or {})),
+    ]
     kids: list[int] = []
     for words in pages:
         stream = words if isinstance(words, bytes) else "\n".join(map(_shown, words)).encode("cp1252")
         number = len(objects) + 1
         if key is not None:
             stream = _rc4(hashlib.md5(key + number.to_bytes(3, "little") + b"\0\0").digest()[:10], stream)  # noqa: S324
-        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
+        objects.append(_stream(stream))
         objects.append(
             b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Rotate %d /Contents %d 0 R /Resources %s "
             b"/Annots [%s] >>" % (rotate, number, FONTS, annotations)
@@ -87,6 +94,19 @@ def _file(objects: Sequence[bytes], trailer: bytes) -> bytes:
         trailer,
         len(body),
     )
+
+
+def _stream(data: bytes) -> bytes:
+    return b"<< /Length %d >>\nstream\n%s\nendstream" % (len(data), data)
+
+
+def _unicode_map(letters: Mapping[str, str]) -> bytes:
+    lines = [f"<{ord(glyph):02x}> <{meaning.encode('utf-16-be').hex()}>" for glyph, meaning in letters.items()]
+    return (
+        "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapType 2 def "
+        "1 begincodespacerange <00> <ff> endcodespacerange\n"
+        f"{len(lines)} beginbfchar\n{chr(10).join(lines)}\nendbfchar\nendcmap end end"
+    ).encode()
 
 
 def _shown(word: Words) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from typing import Any
 
+from ingest.children import end_with_parent
 from ingest.encoding import clean
 from ingest.options import ReadOptions
 
@@ -59,7 +60,14 @@ class Recogniser:
         words = [self._program, "stdin", "stdout", "-l", self._languages, "--psm", "1"]
         try:
             done = subprocess.run(  # noqa: S603 -- the languages are checked where the settings are read
-                words, input=data, capture_output=True, timeout=left, check=False, env=_environment()
+                words,
+                input=data,
+                capture_output=True,
+                timeout=left,
+                check=False,
+                env=_environment(),
+                # When this process is killed, nobody is left to end the program: the kernel does.
+                preexec_fn=end_with_parent,
             )
         except subprocess.TimeoutExpired as error:
             raise OcrFailed("recognising took too long") from error

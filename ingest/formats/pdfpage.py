@@ -6,11 +6,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from ctypes import POINTER, c_int, c_ushort, cast, create_string_buffer
+from ctypes import POINTER, byref, c_double, c_int, c_ushort, cast, create_string_buffer
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ingest.encoding import clean
+from ingest.formats.arabic import with_ligatures_in_order
 from ingest.formats.hidden import hidden_characters
 from ingest.formats.layout import HYPHEN, MARGIN_SHARE, Line, turned
 
@@ -110,7 +111,7 @@ def _is_upright(page: Any) -> bool:
 def _lines(page: Any, size: tuple[float, float], hidden: frozenset[int]) -> list[Line]:
     """The lines of a text page in PDFium's order, which is that of the file; those that run askew come last."""
     raw = _pdfium().raw
-    units = _units(raw, page)
+    units = with_ligatures_in_order(_units(raw, page), lambda n: _place(raw, page, n) == _place(raw, page, n + 1))
     if hidden:
         units = "".join(" " if n in hidden else unit for n, unit in enumerate(units))
     found: list[tuple[float, Line]] = []
@@ -132,6 +133,15 @@ def _units(raw: Any, page: Any) -> str:
         return units
     # Some characters are none of the text, or two units of it; one by one takes twice as long but is never wrong.
     return "".join(chr(raw.FPDFText_GetUnicode(page, n)) for n in range(count))
+
+
+def _place(raw: Any, page: Any, index: int) -> tuple[float, ...]:
+    """Where a character is drawn: its origin and its box; equal for the letters of one glyph."""
+    origin = [c_double() for _ in range(2)]
+    box = [c_double() for _ in range(4)]
+    raw.FPDFText_GetCharOrigin(page, index, *map(byref, origin))
+    raw.FPDFText_GetCharBox(page, index, *map(byref, box))
+    return tuple(part.value for part in (*origin, *box))
 
 
 def _is_garbled(page: Any) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from ingest.formats.table import trimmed, write_table
 
 MOST_CELLS = 5_000_000
 """Filled cells of one workbook."""
+MOST_ROWS = 20_000_000
+"""Rows of one workbook, blank ones included: a cell in the last row of a sheet costs its author nothing."""
 
 
 def load_xlsx(path: Path) -> LoadedDocument:
@@ -53,21 +56,32 @@ def _write_sheets(draft: Draft, book: Any) -> list[str]:
 
 
 class _Budget:
-    """Counts the filled cells of a workbook."""
+    """Counts the rows and the filled cells of a workbook."""
 
     def __init__(self) -> None:
-        self._left = MOST_CELLS
+        self.rows = MOST_ROWS
+        self._cells = MOST_CELLS
 
     def spend(self, cells: int) -> None:
-        self._left -= cells
-        if self._left < 0:
+        self._cells -= cells
+        if self._cells < 0:
             raise UnreadableDocument(f"The workbook has more than {MOST_CELLS} cells. Split it into smaller files.")
+
+    def limited(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """The rows, of which the library makes up those that the file leaves out: maybe a million, without values."""
+        for row in islice(rows, self.rows):
+            self.rows -= 1
+            yield row
+        if self.rows <= 0:
+            raise UnreadableDocument(
+                f"The workbook has more than {MOST_ROWS} rows, most of them blank. Delete the blank ones, or split it."
+            )
 
 
 def _write_sheet(draft: Draft, sheet: Any, budget: _Budget) -> None:
     # What a sheet says of its size is often a million rows; without it only the rows that are there are read.
     sheet.reset_dimensions()
-    tables = _tables(sheet.iter_rows(values_only=True), budget)
+    tables = _tables(budget.limited(sheet.iter_rows(values_only=True)), budget)
     first = next(tables, None)
     if first is None:
         return
@@ -81,6 +95,8 @@ def _tables(rows: Iterator[tuple[Any, ...]], budget: _Budget) -> Iterator[list[l
     """The stretches of rows between blank ones; a column that is blank in all of a stretch is none of it."""
     table: list[list[str]] = []
     for values in rows:
+        if not values and not table:
+            continue  # quickly, because there may be a million in a row
         cells = trimmed([_shown(value) for value in values])
         budget.spend(len(cells))
         if cells:

@@ -1,4 +1,4 @@
-"""DOCX: paragraphs, lists and tables in the order of the document. Comments, headers and footers are left out."""
+"""DOCX: paragraphs, lists and tables in the order of the document, with its notes; what else it holds is named."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft, row
 from ingest.formats.archive import check_archive
+from ingest.formats.wordparts import W, left_out, notes_of
 
-W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 HEADING = re.compile(r"heading (\d)|title$|subtitle$")
@@ -38,11 +38,24 @@ def load_docx(path: Path) -> LoadedDocument:
         document = docx.Document(str(path))
     except (OpcError, zipfile.BadZipFile, SyntaxError, KeyError, ValueError) as error:
         raise UnreadableDocument(DAMAGED) from error
+    _insert_notes(document)
     writer = _Writer(_Styles(document))
     for element in _elements(document.element.body):
         writer.write(element)
     writer.flush()
-    return writer.draft.finish()
+    return writer.draft.finish(list(left_out(document)))
+
+
+def _insert_notes(document: Any) -> None:
+    """Put each footnote and endnote where it is first referred to, in brackets."""
+    body, notes = document.element.body, notes_of(document)
+    for reference in list(body.iter(f"{W}footnoteReference", f"{W}endnoteReference")):
+        note = notes.pop((reference.tag, reference.get(f"{W}id", "")), None)
+        words = "" if note is None else " ".join(_cell(note).split())
+        if words:
+            text = reference.makeelement(f"{W}t")
+            text.text = f" ({words})"
+            reference.getparent().replace(reference, text)
 
 
 class _Styles:
@@ -168,7 +181,7 @@ def _children(parent: Any, tag: str) -> Iterator[Any]:
 
 
 def _cell(cell: Any) -> str:
-    """All text of a cell on one line; a table in it gives its cells in order."""
+    """All text of a cell, or of a note, on one line; a table in it gives its cells in order."""
     parts = []
     for element in _elements(cell):
         if element.tag == f"{W}tbl":

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from core.errors import UnreadableDocument
+from ingest.children import Children
+from ingest.formats.ocr import Recogniser
+from ingest.formats.pdf import recognise_page
 from ingest.load import Loader, load, open_loader
 from ingest.media import JPEG, PDF, PNG, TIFF, WEBP
 from ingest.options import ReadOptions
@@ -99,6 +105,34 @@ async def test_recognition_ends_with_the_time_of_the_document(tmp_path: Path) ->
     (warning,) = loaded.warnings
     assert "INGEST__OCR_TIMEOUT_S" in warning
     assert warning.endswith(": 2.")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends orphans on Linux only")
+async def test_the_program_ends_with_the_child_that_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, started = tmp_path / "tesseract", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > {started}.part && mv {started}.part {started}\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    paper, folder = tmp_path / "paper.pdf", tmp_path / "pages"
+    paper.write_bytes(make_pdf([scan("scanned words")]))
+    folder.mkdir()
+    children = Children(memory_mb=1024, processes=1)
+    try:
+        work = children.run(recognise_page, paper, 1, folder, Recogniser(ReadOptions()), timeout_s=600)
+        recognising = asyncio.create_task(work)
+        async with asyncio.timeout(60):
+            while not started.exists():
+                await asyncio.sleep(0.05)
+        pid = int(started.read_text())
+        assert psutil.pid_exists(pid)
+        recognising.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await recognising
+        async with asyncio.timeout(20):
+            while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.05)
+    finally:
+        await children.close()
 
 
 @pytest.mark.parametrize("options", [ReadOptions(ocr=False), ReadOptions()], ids=["switched off", "not installed"])

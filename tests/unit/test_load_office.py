@@ -13,11 +13,13 @@ from pptx.util import Inches
 
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
+from ingest.formats import sheets
 from ingest.formats.book import load_epub
 from ingest.formats.opendocument import load_odt
 from ingest.formats.richtext import load_rtf
 from ingest.formats.sheets import load_xlsx
 from ingest.formats.slides import load_pptx
+from ingest.formats.table import trimmed
 from tests.archives import make_epub, make_odt
 
 
@@ -84,6 +86,41 @@ def test_sheets_are_sections_and_blank_rows_end_a_table(tmp_path: Path) -> None:
 def test_an_empty_workbook_holds_no_text(tmp_path: Path) -> None:
     openpyxl.Workbook().save(tmp_path / "book.xlsx")
     with pytest.raises(UnreadableDocument, match="no text"):
+        load_xlsx(tmp_path / "book.xlsx")
+
+
+def test_the_rows_that_a_sheet_leaves_out_are_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+
+    def shown(value: object) -> str:
+        looked.append(value)
+        return str(value)
+
+    monkeypatch.setattr(sheets, "_shown", shown)
+
+    def counted(cells: list[str]) -> list[str]:
+        looked.append(None)
+        return trimmed(cells)
+
+    monkeypatch.setattr(sheets, "trimmed", counted)
+    book = openpyxl.Workbook()
+    book.active["A1"] = "near"
+    book.active["A1048576"] = "far"
+    book.save(tmp_path / "book.xlsx")
+    assert load_xlsx(tmp_path / "book.xlsx").text == "Sheet\n\n| near |\n\n| far |"
+    assert [value for value in looked if value] == ["near", "far"]
+    assert len(looked) < 10
+
+
+def test_a_workbook_of_countless_blank_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "MOST_ROWS", 150)
+    book = openpyxl.Workbook()
+    book.active["A100"] = "far"
+    book.save(tmp_path / "book.xlsx")
+    assert "far" in load_xlsx(tmp_path / "book.xlsx").text
+    book.create_sheet("More")["A100"] = "far"
+    book.save(tmp_path / "book.xlsx")
+    with pytest.raises(UnreadableDocument, match="more than 150 rows"):
         load_xlsx(tmp_path / "book.xlsx")
 
 

@@ -212,3 +212,22 @@ def test_a_damaged_pdf_says_what_to_do(tmp_path: Path, data: bytes) -> None:
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableDocument, match="empty"):
         read(tmp_path, b"")
+
+
+@pytest.mark.parametrize(
+    ("letters", "drawn", "text"),
+    [
+        ({"a": "س", "b": "لا", "c": "م"}, "cba", "سلام"),
+        ({"a": "ا", "b": "لإ", "c": "ن"}, "cba", "الإن"),
+        ({"a": "ا", "b": "ل", "c": "إ"}, "acb", "لإا"),
+        # Two glyphs, each of a letter: the article is no ligature.
+        ({"a": "ا", "b": "ل", "c": "م"}, "cba", "الم"),
+        # A presentation form is one letter of the file, and comes out in order anyway.
+        ({"a": "س", "b": "\ufefb", "c": "م"}, "cba", "سلام"),
+    ],
+)
+def test_arabic_ligatures_keep_the_order_of_their_letters(
+    tmp_path: Path, letters: dict[str, str], drawn: str, text: str
+) -> None:
+    page = f"BT /F3 14 Tf 72 500 Td ({drawn}) Tj ET".encode()
+    assert read(tmp_path, make_pdf([page], letters=letters)).text == text

@@ -6,6 +6,8 @@ from typing import Any
 
 import docx
 import pytest
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
 
@@ -82,6 +84,67 @@ def test_insertions_content_controls_and_links_are_read_and_deletions_are_not(tm
         ),
     )
     assert read(tmp_path, document).text == "kept inserted linked"
+
+
+def with_part(document: Any, kind: str, name: str, content: str | bytes, media_type: str = "application/xml") -> None:
+    """Hang a part onto the document."""
+    data = content if isinstance(content, bytes) else content.encode()
+    part = Part(PackURI(name), media_type, data, document.part.package)
+    document.part.relate_to(part, f"http://schemas.openxmlformats.org/officeDocument/2006/relationships/{kind}")
+
+
+def noted(paragraph: Any, kind: str, number: int) -> None:
+    """Refer to a note at the end of the paragraph."""
+    paragraph._p.append(parse_xml(f'<w:r {nsdecls("w")}><w:{kind}Reference w:id="{number}"/></w:r>'))
+
+
+def notes(kind: str, texts: dict[int, str]) -> str:
+    line = f'<w:{kind} w:type="separator" w:id="-1"><w:p><w:r><w:t>----</w:t></w:r></w:p></w:{kind}>'
+    found = "".join(
+        f'<w:{kind} w:id="{n}"><w:p><w:r><w:{kind}Ref/></w:r><w:r><w:t>{text}</w:t></w:r></w:p></w:{kind}>'
+        for n, text in texts.items()
+    )
+    return f"<w:{kind}s {nsdecls('w')}>{line}{found}</w:{kind}s>"
+
+
+def test_footnotes_and_endnotes_stand_where_they_are_referred_to(tmp_path: Path) -> None:
+    document = docx.Document()
+    paragraph = document.add_paragraph("The lamp burns oil")
+    noted(paragraph, "footnote", 2)
+    paragraph.add_run(" at night.")
+    cell = document.add_table(1, 1).cell(0, 0)
+    cell.text = "14 litres"
+    noted(cell.paragraphs[0], "endnote", 1)
+    noted(document.add_paragraph("again"), "footnote", 2)
+    noted(document.add_paragraph("nowhere"), "footnote", 9)
+    with_part(document, "footnotes", "/word/footnotes.xml", notes("footnote", {1: "unused", 2: "Whale oil."}))
+    with_part(document, "endnotes", "/word/endnotes.xml", notes("endnote", {1: "In 1821."}))
+    loaded = read(tmp_path, document)
+    assert [text for _, text in blocks(loaded)] == [
+        "The lamp burns oil (Whale oil.) at night.",
+        "| 14 litres (In 1821.) |",
+        "again",
+        "nowhere",
+    ]
+    assert list(loaded.warnings) == []
+
+
+def test_comments_headers_footers_and_embedded_files_are_named(tmp_path: Path) -> None:
+    document = docx.Document()
+    run = document.add_paragraph("The lamp burns oil.").runs[0]
+    document.add_comment(run, text="Really?", author="Anna")
+    document.add_comment(run, text="Yes.", author="Marta")
+    document.sections[0].header.paragraphs[0].text = "Harbour office"
+    document.sections[0].footer.paragraphs[0].text = "- 1 -"
+    with_part(document, "oleObject", "/word/embeddings/oleObject1.bin", b"\xd0\xcf\x11\xe0", "application/x-ole")
+    with_part(document, "package", "/word/embeddings/Tides.xlsx", b"PK\x03\x04", "application/x-xlsx")
+    with_part(document, "aFChunk", "/word/letter.html", "<p>imported</p>", "text/html")
+    loaded = read(tmp_path, document)
+    assert loaded.text == "The lamp burns oil."
+    assert list(loaded.warnings) == [
+        "Left out: comments (2), headers (1).",
+        "Embedded files that were not read: 'Tides.xlsx', 'letter.html', 'oleObject1.bin'. Upload them on their own.",
+    ]
 
 
 def test_control_characters_are_not_kept(tmp_path: Path) -> None:
