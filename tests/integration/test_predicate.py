@@ -209,3 +209,18 @@ async def test_the_database_reads_dates_as_the_program_does(connection: Connecti
     row = await (await connection.execute("SELECT moment_of(%s::text) AS moment", (text,))).fetchone()
     assert row is not None
     assert row["moment"] == moment_of(text)
+
+
+async def test_a_list_is_let_through_by_one_of_its_values(connection: Connection) -> None:
+    moment = datetime(2024, 5, 31, tzinfo=UTC)
+    fields: list[dict[str, Any]] = [{"t": ["law", 7]}, {"t": "law"}, {"t": []}, {}, {"t": [["law"]]}]
+    rows = [Row("a", "text/plain", 1, moment, None, metadata) for metadata in fields]
+    for value, expected in (
+        ({"t": "law"}, [0, 1]),
+        ({"t": {"$in": [7, 8]}}, [0]),
+        ({"t": {"$ne": "law"}}, [2, 3, 4]),
+        ({"t": {"$all": ["law", 7]}}, [0]),
+        ({"t": {"$exists": True}}, [0, 1, 2, 4]),
+    ):
+        wanted = check_filter(parse_filter(value), [])
+        assert (value, await passing(connection, rows, wanted)) == (value, expected)
