@@ -73,6 +73,20 @@ async def writer_of(request: Request) -> Principal:
     return principal
 
 
+async def administrator_of(request: Request) -> Principal:
+    """The principal of a request that is about the whole platform.
+
+    Raises:
+        Unauthorised: there is no key, or it is not known.
+        Forbidden: the principal is no administrator.
+    """
+    principal = await principal_of(request)
+    if principal.role is not Role.ADMINISTRATOR:
+        raise Forbidden(f"The role {principal.role.value!r} may not do this: use an administrator's key.")
+    return principal
+
+
 Caller = Annotated[Principal, Depends(principal_of)]
 Writer = Annotated[Principal, Depends(writer_of)]
+Administrator = Annotated[Principal, Depends(administrator_of)]
 Using = Annotated[Services, Depends(services_of)]

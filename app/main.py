@@ -17,6 +17,7 @@ from app.routes import (
     jobs,
     openai,
     operations,
+    reconcile,
     runs,
     search,
     sources,
@@ -56,7 +57,7 @@ def create_app(
     )
     app.add_middleware(BodyLimit, settings=settings.api)
     add_problem_handlers(app)
-    documents_in = (uploads, documents, sources, jobs, collections)
+    documents_in = (uploads, documents, sources, jobs, collections, reconcile)
     for module in (operations, *documents_in, search, assistants, threads, runs, openai):
         app.include_router(module.router)
     return app

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from core.errors import PlatformError
 from core.settings import read_settings
 from ingest.commands import add as adding
+from ingest.commands import reconcile, reembed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,21 +38,9 @@ def parser() -> argparse.ArgumentParser:
 
     adding.configure(add("add", adding.run, adding.TEXT))
     add("worker", worker, "work on jobs until SIGTERM; as many processes and hosts as wanted; wants DATABASE__URL")
-    anew = add("reembed", reembed, "make a collection anew for the running embedder; search goes on meanwhile")
-    anew.add_argument("collection", metavar="COLLECTION")
-    anew.add_argument("--tenant", default="default", help="whose collection (default: default)")
-    anew.add_argument("--embedder", metavar="MODEL", help="another model than EMBEDDING__MODEL")
-    anew.add_argument("--revision", help="of a hub model")
-    anew.add_argument("--chunker", metavar="JSON", help="how documents are cut from now on")
+    reembed.configure(add("reembed", reembed.run, reembed.TEXT))
+    reconcile.configure(add("reconcile", reconcile.run, reconcile.TEXT))
     return root
-
-
-def reembed(options: argparse.Namespace) -> None:
-    """Ask for a collection to be made anew, and follow it."""
-    from ingest import reembedding
-
-    wanted = reembedding.read_wanted(options.embedder, options.revision, options.chunker)
-    asyncio.run(reembedding.reembed(read_settings(), options.collection, options.tenant, wanted))
 
 
 def worker(_options: argparse.Namespace) -> None:

@@ -81,6 +81,13 @@ class Client:
         except httpx.HTTPError:
             return
 
+    async def health(self) -> Json:
+        """The state of every part, also when not all are ready."""
+        try:
+            return dict((await self._http.get("/health/ready")).json())
+        except (httpx.HTTPError, ValueError) as error:
+            raise Unavailable(f"Ragstone does not answer at {self._http.base_url}.") from error
+
     async def ask(self, method: str, path: str, **request: Any) -> Json:
         """One request and its answer; repeated when the server does not answer or asks for it.
 

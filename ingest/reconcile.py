@@ -6,6 +6,7 @@ looked at once more, document by document under the document's lock, because ing
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,9 @@ from ingest.builder import BATCH, Builder
 from ingest.drafts import Connection
 from ingest.stamp import embedder_of
 from ingest.sweep import AGE, lost_blobs
+from models.embedders import StampGone
+
+logger = logging.getLogger(__name__)
 
 STUCK = timedelta(hours=1)
 """A deletion that is older than this does not end by itself."""
@@ -46,7 +50,10 @@ SUSPECT = (
 
 @dataclass(kw_only=True)
 class Findings:
-    """What did not agree. Counts of points and files; ``documents`` are the first that were concerned, by their ids."""
+    """What did not agree. Counts of points and files; ``documents`` are the first that were concerned: id, tenant.
+
+    ``lost_embedders`` counts those that points were to be made with, and that cannot be loaded any more.
+    """
 
     missing_points: int = 0
     orphan_points: int = 0
@@ -55,17 +62,23 @@ class Findings:
     pending_removals: int = 0
     lost_files: int = 0
     missing_files: int = 0
-    documents: list[str] = field(default_factory=list)
+    lost_embedders: int = 0
+    documents: dict[str, str] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
         """Whether everything agrees."""
-        return not any(getattr(self, item.name) for item in fields(self))
+        return not any(self.counts.values())
 
-    def note(self, document: DocumentId) -> None:
+    @property
+    def counts(self) -> dict[str, int]:
+        """All but the documents."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "documents"}
+
+    def note(self, tenant: TenantId, document: DocumentId) -> None:
         """Name a document."""
-        if str(document) not in self.documents and len(self.documents) < SHOWN:
-            self.documents.append(str(document))
+        if len(self.documents) < SHOWN:
+            self.documents[str(document)] = str(tenant)
 
     def values(self) -> dict[str, Any]:
         """As JSON has them."""
@@ -96,14 +109,17 @@ class Reconciler:
 
         Raises:
             Unavailable: a part does not answer.
-            StampGone: points are to be made by an embedder that cannot be loaded any more.
         """
         findings = Findings()
         findings.stuck_deletions, findings.pending_removals = await self._stuck()
         if repair:
             await self.builder.removals.sweep_all()
         for embedder in await self._embedders():
-            await self._compare(embedder, findings, repair=repair)
+            try:
+                await self._compare(embedder, findings, repair=repair)
+            except StampGone as error:
+                logger.warning("points cannot be put right: %s", error)
+                findings.lost_embedders += 1
         await self._files(findings, repair=repair, age=age)
         return findings
 
@@ -141,7 +157,7 @@ class Reconciler:
             findings.wrong_points += len(difference.wrong)
             findings.missing_points += len(difference.missing)
             if any(difference):
-                findings.note(document)
+                findings.note(tenant, document)
             if repair and (difference.wrong or difference.missing):
                 await self._restore(document, embedder, [*difference.wrong, *difference.missing])
 
@@ -260,10 +276,10 @@ class Reconciler:
         there = set(await blobs.keys(before=datetime.now(UTC) + STUCK))
         async with self.pool.connection() as connection:
             cursor = await connection.execute(
-                "SELECT id, blob FROM documents WHERE status <> 'deleting' AND updated_at < %s",
+                "SELECT id, tenant_id, blob FROM documents WHERE status <> 'deleting' AND updated_at < %s",
                 (datetime.now(UTC) - age,),
             )
             async for row in cursor:
                 if row["blob"] not in there:
                     findings.missing_files += 1
-                    findings.note(DocumentId(row["id"]))
+                    findings.note(TenantId(row["tenant_id"]), DocumentId(row["id"]))

@@ -7,17 +7,15 @@ from uuid import UUID
 
 import procrastinate
 from procrastinate import JobContext
-from psycopg.types.json import Jsonb
 
 from core.database import Pool
 from core.domain import CollectionId
 from core.errors import Unavailable
 from core.settings import ReconcileMode
 from ingest.builder import Builder
-from ingest.drafts import Connection
 from ingest.jobs import Jobs
 from ingest.rebuilder import Rebuilder
-from ingest.reconcile import Reconciler
+from ingest.reconciliation import ask_for_reconciliation, carry_out
 from ingest.retry import UPKEEP, Retry, judge, reason
 
 logger = logging.getLogger(__name__)
@@ -63,34 +61,3 @@ async def _every_night(pool: Pool, builder: Builder, *, repair: bool) -> None:
     async with pool.connection() as connection:
         record = await ask_for_reconciliation(connection, repair=repair)
     await carry_out(pool, builder, record)
-
-
-async def ask_for_reconciliation(connection: Connection, *, repair: bool) -> int:
-    """Write down that everything is to be compared; gives the number of the record."""
-    cursor = await connection.execute("INSERT INTO reconciliations (repair) VALUES (%s) RETURNING id", (repair,))
-    (row,) = await cursor.fetchall()
-    return int(row["id"])
-
-
-async def carry_out(pool: Pool, builder: Builder, record: int) -> None:
-    """Compare everything, and write down and log what was found."""
-    async with pool.connection() as connection:
-        cursor = await connection.execute("SELECT repair FROM reconciliations WHERE id = %s", (record,))
-        row = await cursor.fetchone()
-    if row is None:
-        return
-    try:
-        findings = await Reconciler(pool, builder).run(repair=row["repair"])
-    except Exception as error:
-        async with pool.connection() as connection:
-            await connection.execute(
-                "UPDATE reconciliations SET error = %s, finished_at = now() WHERE id = %s", (reason(error), record)
-            )
-        raise
-    async with pool.connection() as connection:
-        await connection.execute(
-            "UPDATE reconciliations SET findings = %s, error = NULL, finished_at = now() WHERE id = %s",
-            (Jsonb(findings.values()), record),
-        )
-    done = "put right" if row["repair"] else "found"
-    (logger.info if findings.clean else logger.warning)("reconciliation: %s: %s", done, findings.values())

@@ -21,11 +21,16 @@ VISIBLE: LiteralString = (
     "AND (%s::uuid[] IS NULL OR d.collection_id = ANY(%s))"
 )
 """Which documents ``d`` may be found; its values are those of `visible`."""
+MARK: LiteralString = (
+    "SELECT md5(string_agg(concat_ws(' ', m.id, m.embedder, m.embedder_revision, m.dimension, m.chunker), ',' "
+    "ORDER BY m.id)) FROM collections m WHERE m.tenant_id = %s AND (%s::uuid[] IS NULL OR m.id = ANY(%s))"
+)
+"""Changes whenever a collection of a scope gets another embedder or chunker; its values are those of `visible`."""
 CHUNKS: LiteralString = "FROM chunks ch JOIN documents d ON d.id = ch.document_id"
 
 
 def visible(scope: Scope) -> list[Any]:
-    """The values of the placeholders of `VISIBLE`."""
+    """The values of the placeholders of `VISIBLE` and of `MARK`."""
     collections = None if scope.collections is None else list(scope.collections)
     return [scope.tenant, collections, collections]
 
@@ -38,15 +43,21 @@ class Passages:
 
     async def hits(self, matches: Sequence[tuple[ChunkId, Scores]], scope: Scope) -> list[Hit]:
         """The hits of the matches that may be seen, in their order."""
+        hits, _ = await self.marked(matches, scope)
+        return hits
+
+    async def marked(self, matches: Sequence[tuple[ChunkId, Scores]], scope: Scope) -> tuple[list[Hit], str | None]:
+        """The hits of the matches that may be seen, in their order, and the scope's `MARK`; None without any hit."""
         if not matches:
-            return []
+            return [], None
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                f"SELECT ch.*, d.name AS document_name, d.collection_id {CHUNKS} WHERE ch.id = ANY(%s) AND {VISIBLE}",
-                [[chunk for chunk, _ in matches], *visible(scope)],
+                f"SELECT ch.*, d.name AS document_name, d.collection_id, ({MARK}) AS mark {CHUNKS} "
+                f"WHERE ch.id = ANY(%s) AND {VISIBLE}",
+                [*visible(scope), [chunk for chunk, _ in matches], *visible(scope)],
             )
             rows = {row["id"]: row for row in await cursor.fetchall()}
-        return [
+        hits = [
             Hit(
                 chunk=chunk_of(rows[chunk]),
                 document_name=rows[chunk]["document_name"],
@@ -56,6 +67,7 @@ class Passages:
             for chunk, scores in matches
             if chunk in rows
         ]
+        return hits, next((str(row["mark"]) for row in rows.values()), None)
 
     async def documents(self, wanted: Filter, scope: Scope, *, most: int) -> frozenset[DocumentId] | None:
         """The documents that the filter lets through; ``None`` when there are more than ``most``."""

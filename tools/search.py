@@ -97,6 +97,10 @@ class Clock:
         }
 
 
+class Redivided(Exception):
+    """A collection of the scope was changed to another embedder or chunker during the search."""
+
+
 class Search:
     """Finds chunks. The index ranks, PostgreSQL decides what exists: a deleted document is gone in the same moment."""
 
@@ -131,15 +135,18 @@ class Search:
         """
         clock = Clock()
         for _ in range(TRIES):
-            ground = Ground(await self._shelves.of(scope), scope)
+            ground = await self._shelves.divide(scope)
             try:
                 hits = await self._search(text, ground, limit, options, clock)
+            except Redivided:
+                await self._shelves.changed(ground)
+                continue
             except Unavailable:
                 # The index of an embedder goes when a collection has been changed to another one.
-                if not await self._shelves.changed(ground.shelves, scope):
+                if not await self._shelves.changed(ground):
                     raise
                 continue
-            if len(hits) >= limit or not await self._shelves.changed(ground.shelves, scope):
+            if hits or not await self._shelves.changed(ground):
                 return SearchResult(hits, clock.timings)
         raise Unavailable("The collections change too quickly to be searched. Try again.")
 
@@ -260,7 +267,10 @@ class Search:
             with clock("fetch"):
                 while len(hits) < wanted and place < len(matches):
                     step = SPARE if place else wanted
-                    hits += await self._passages.hits(matches[place : place + step], ground.scope)
+                    more, mark = await self._passages.marked(matches[place : place + step], ground.scope)
+                    if mark is not None and ground.mark not in (mark, None):
+                        raise Redivided
+                    hits += more
                     place += step
             chosen = await self._select(hits, ground, limit, options, clock)
             if len(chosen) >= limit or place >= len(matches):

@@ -6,24 +6,20 @@ import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import numpy as np
-import psycopg
 import pytest
 from numpy.typing import NDArray
 
 from app.health import health
-from app.services import Services, open_services
+from app.services import Services
 from core.domain import Principal
-from core.settings import DatabaseSettings, IngestSettings, Settings
+from core.settings import Settings
 from ingest.document import Upload
 from ingest.intake import File
-from ingest.tasks import create_job_app
 from ingest.upkeep import measure
-from ingest.worker import run_worker
-from ingest.workshop import open_work
+from tests.apart import open_apart, run_workers
 from tests.conftest import make_principal
 
 DOCUMENTS = 12
@@ -32,12 +28,7 @@ DOCUMENTS = 12
 @pytest.fixture
 async def apart(settings: Settings, postgres: str, tmp_path: Path) -> AsyncIterator[Services]:
     """Services without a worker, on a database and an index of their own."""
-    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
-        await connection.execute("DROP DATABASE IF EXISTS apart WITH (FORCE)")
-        await connection.execute("CREATE DATABASE apart")
-    database = DatabaseSettings.model_validate({"url": postgres.replace("///ragstone", "///apart")})
-    own = {"data_dir": tmp_path, "database": database, "ingest": IngestSettings(worker=False)}
-    async with open_services(settings.model_copy(update=own)) as services:
+    async with open_apart(settings, postgres, tmp_path) as services:
         yield services
 
 
@@ -66,14 +57,7 @@ async def test_workers_share_what_an_api_without_one_takes_in_and_do_nothing_twi
         return await embed(texts)
 
     monkeypatch.setattr(apart.embedder, "embed_documents", counting)
-    async with AsyncExitStack() as stack:
-        for _ in range(2):
-            work = await stack.enter_async_context(
-                open_work(apart.settings, apart.pool, apart.embedders, apart.indexes)
-            )
-            app = create_job_app(work)
-            await stack.enter_async_context(app.open_async(apart.pool))
-            await stack.enter_async_context(run_worker(app, apart.pool, IngestSettings(concurrency=1)))
+    async with run_workers(apart, 2):
         workers = await until_indexed(apart, principal)
         assert (await measure(apart.pool)).workers == 2
         assert (await health(apart)).parts["worker"].status == "ready"
