@@ -164,6 +164,10 @@ class IngestSettings(Section):
     load_max_chars: int = Field(
         20_000_000, ge=1000, description="Longest text of one document, in characters; a longer one is refused."
     )
+    pdf_reader: Literal["pypdfium2", "docling"] = Field(
+        "pypdfium2",
+        description="What reads PDFs; docling takes the package extra `docling`, its models, and more time.",
+    )
     ocr: Literal["auto", "off"] = Field(
         "auto", description="auto: pictures and scanned pages are read by tesseract where it is installed."
     )

@@ -17,6 +17,7 @@ from ingest.formats.book import load_epub
 from ingest.formats.commonmark import load_markdown
 from ingest.formats.damage import AGAIN, translated_damage
 from ingest.formats.delimited import load_csv
+from ingest.formats.docling import load_docling
 from ingest.formats.latex import load_latex
 from ingest.formats.mail import load_eml
 from ingest.formats.markup import load_xml
@@ -61,8 +62,14 @@ LOADERS: dict[str, Callable[[Path], LoadedDocument]] = {
     media.CODE: load_source,
     media.PLAIN: load_plain,
 }
+
+
+def _read_pdf(path: Path, options: ReadOptions) -> LoadedDocument:
+    return (load_docling if options.docling else load_pdf)(path, options)
+
+
 RECOGNISING: dict[str, Callable[[Path, ReadOptions], LoadedDocument]] = {
-    media.PDF: load_pdf,
+    media.PDF: _read_pdf,
     **dict.fromkeys((media.PNG, media.JPEG, media.TIFF, media.WEBP), load_picture),
 }
 """The loaders that may use OCR."""
@@ -117,7 +124,7 @@ class Loader:
             OSError: there is no such file.
         """
         try:
-            if media_type == media.PDF and self._read is load:
+            if media_type == media.PDF and self._read is load and not self._options.docling:
                 return bounded(await self._in_slices(path).load(), self._options)
             arguments = (path, media_type, self._options)
             # Recognising has a time of its own beside that of reading.
