@@ -134,14 +134,11 @@ class CollectionPatch(BaseModel):
 
 
 class RebuildOut(BaseModel):
-    """A change of a collection's embedder or chunker: ``done`` of ``total`` documents are made anew.
-
-    Search answers from what was before until all are (``clearing``: the old points are being removed).
-    """
+    """A change of a collection's stamp: ``done`` of ``total`` documents are made anew; till then search has the old."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    status: Literal["running", "clearing", "done", "failed"]
+    status: Literal["running", "clearing", "done", "failed"] = Field(description="clearing: old points are removed")
     embedder: str | None
     chunker: str | None
     done: int
@@ -161,10 +158,11 @@ class CollectionOut(BaseModel):
     dimension: int
     chunker: ChunkerSpec
     chunker_stamp: str = Field(description="changes whenever equal text may give other chunks")
+    lexical: str = Field(description="how the words of its passages were encoded for search")
     metadata_schema: MetadataSchema | None
     documents: int
     paused_at: datetime | None = Field(description="since when ingestions into it wait")
-    rebuild: RebuildOut | None = Field(description="the newest change of its embedder or chunker")
+    rebuild: RebuildOut | None = Field(description="the newest change of what it is made with")
     created_at: datetime
 
 

@@ -132,7 +132,7 @@ async def make_owner(pool: Pool) -> Owner:
         tenant = (await cursor.fetchall())[0]["id"]
         cursor = await connection.execute(
             "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker, "
-            "chunker_options) VALUES (%s, 'default', 'stored', '1', %s, 'stored', %s) RETURNING id",
+            "chunker_options, lexical) VALUES (%s, 'default', 'stored', '1', %s, 'stored', %s, 'stored') RETURNING id",
             (tenant, DIMENSION, '{"strategy": "structure"}'),
         )
         return Owner(tenant, (await cursor.fetchall())[0]["id"])

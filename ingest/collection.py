@@ -15,8 +15,9 @@ from core.errors import Conflict, InvalidInput, NotFound
 from ingest.chunking.spec import ChunkerSpec, check_spec, read_spec
 from ingest.metadata import check_metadata
 from ingest.rebuild import REBUILD_JSON, Rebuild, rebuild_of
-from ingest.stamp import Making, Stamp, check_stamp
+from ingest.stamp import COLUMNS, Making, Stamp, check_stamp
 from models.embedder import Embedder
+from models.embedders import stamp_of
 
 DEFAULT = "default"
 
@@ -32,6 +33,7 @@ class Collection:
     dimension: int
     chunker: ChunkerSpec
     chunker_stamp: str
+    lexical: str
     metadata_schema: Schema | None
     documents: int
     paused_at: datetime | None
@@ -41,10 +43,12 @@ class Collection:
     @property
     def stamp(self) -> Stamp:
         """What its chunks and vectors were made with."""
-        return Stamp(EmbedderStamp(self.embedder, self.embedder_revision, self.dimension), self.chunker_stamp)
+        return Stamp(
+            EmbedderStamp(self.embedder, self.embedder_revision, self.dimension), self.chunker_stamp, self.lexical
+        )
 
     def check(self, running: EmbedderStamp) -> None:
-        """Refuse to mix what two embedders or two chunkers have made; not while the collection is made anew.
+        """Refuse to mix what two stamps have made; not while the collection is made anew.
 
         Raises:
             StampMismatch: with the command that makes the collection anew.
@@ -179,16 +183,13 @@ class Collections:
         spec = chunker or self._chunker
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                "INSERT INTO collections (tenant_id, name, embedder, embedder_revision, dimension, chunker, "
-                "chunker_options, metadata_schema) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
+                f"INSERT INTO collections (tenant_id, name, {COLUMNS}, chunker_options, metadata_schema) "  # noqa: S608 (constants)
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
                 "ON CONFLICT (tenant_id, name) DO NOTHING",
                 (
                     tenant,
                     name,
-                    self._embedder.name,
-                    self._embedder.revision,
-                    self._embedder.dimension,
-                    spec.stamp,
+                    *Stamp(stamp_of(self._embedder), spec.stamp).values,
                     Jsonb(spec.model_dump(mode="json")),
                     _stored(schema),
                 ),
@@ -221,6 +222,7 @@ def _collection(row: DictRow) -> Collection:
         dimension=row["dimension"],
         chunker=read_spec(row["chunker_options"]),
         chunker_stamp=row["chunker"],
+        lexical=row["lexical"],
         metadata_schema=read_schema(row["metadata_schema"]),
         documents=row["documents"],
         paused_at=row["paused_at"],

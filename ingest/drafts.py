@@ -15,7 +15,7 @@ from psycopg.rows import DictRow
 from core.database import Pool
 from core.domain import Chunk, ChunkId, Document, DocumentId, LoadedDocument
 from ingest.document import chunk_values
-from ingest.stamp import Making, stamp_of
+from ingest.stamp import COLUMNS, Making, stamp_of
 
 Connection = psycopg.AsyncConnection[DictRow]
 
@@ -85,7 +85,7 @@ class Superseded(Exception):
 
 
 class StampChanged(Exception):
-    """The collection was changed to another embedder or chunker while the document was worked on."""
+    """The collection was changed to another stamp while the document was worked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,8 @@ class Drafts:
             await hold(connection, claim)
             await self._discard_foreign(connection, claim)
             await connection.execute(
-                "INSERT INTO document_drafts (document_id, rebuild, generation, embedder, embedder_revision, "
-                "dimension, chunker, text, pages, warnings) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+                f"INSERT INTO document_drafts (document_id, rebuild, generation, {COLUMNS}, text, pages, warnings) "  # noqa: S608 (constants)
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
                 "ON CONFLICT (document_id, rebuild) DO UPDATE SET generation = EXCLUDED.generation, "
                 "chunker = EXCLUDED.chunker, text = EXCLUDED.text, pages = EXCLUDED.pages, "
                 "warnings = EXCLUDED.warnings",
@@ -168,11 +168,12 @@ class Drafts:
             )
 
     async def _discard_foreign(self, connection: Connection, claim: Claim) -> None:
-        """Drafts whose points lie in the index of another embedder, from a change that was given up."""
+        """Drafts whose points lie in another embedder's index or are encoded otherwise, of a change given up."""
+        stamp = claim.making.stamp
         cursor = await connection.execute(
             "SELECT FROM document_drafts WHERE document_id = %s AND rebuild = %s "
-            "AND (embedder, embedder_revision, dimension) <> (%s, %s, %s)",
-            (claim.document.id, claim.rebuild, *claim.making.stamp.embedder),
+            "AND (embedder, embedder_revision, dimension, lexical) <> (%s, %s, %s, %s)",
+            (claim.document.id, claim.rebuild, *stamp.embedder, stamp.lexical),
         )
         if cursor.rowcount:
             await discard(connection, [claim.document.id], rebuild=claim.rebuild)
@@ -195,13 +196,14 @@ class Drafts:
         )
 
     async def _adopt(self, connection: Connection, claim: Claim) -> set[ChunkId]:
-        """Take over the points of chunks that search sees already, where they are of the same embedder."""
+        """Take over the points of chunks that search sees already, where they are embedded and encoded the same."""
+        stamp = claim.making.stamp
         await connection.execute(
             "UPDATE chunk_drafts f SET stored = true, generation = c.generation "
             "FROM chunks c JOIN documents d ON d.id = c.document_id JOIN collections co ON co.id = d.collection_id "
             "WHERE c.id = f.id AND f.document_id = %s AND f.rebuild = %s AND NOT f.stored AND c.digest = f.digest "
-            "AND (co.embedder, co.embedder_revision, co.dimension) = (%s, %s, %s)",
-            (claim.document.id, claim.rebuild, *claim.making.stamp.embedder),
+            "AND (co.embedder, co.embedder_revision, co.dimension, co.lexical) = (%s, %s, %s, %s)",
+            (claim.document.id, claim.rebuild, *stamp.embedder, stamp.lexical),
         )
         cursor = await connection.execute(
             "SELECT id FROM chunk_drafts WHERE document_id = %s AND rebuild = %s AND stored",
@@ -218,10 +220,10 @@ async def hold(connection: Connection, claim: Claim) -> None:
         StampChanged: the stamp is no longer wanted.
     """
     stamp = (
-        "SELECT embedder, embedder_revision, dimension, chunker FROM rebuilds "
+        f"SELECT {COLUMNS} FROM rebuilds "  # noqa: S608 (constants)
         "WHERE collection_id = %s AND status = 'running' AND chunker IS NOT NULL FOR SHARE"
         if claim.rebuild
-        else "SELECT embedder, embedder_revision, dimension, chunker FROM collections WHERE id = %s FOR SHARE"
+        else f"SELECT {COLUMNS} FROM collections WHERE id = %s FOR SHARE"  # noqa: S608 (constants)
     )
     cursor = await connection.execute(stamp, (claim.document.collection,))
     row = await cursor.fetchone()

@@ -10,7 +10,7 @@ from core.database import Pool
 from core.domain import Document, DocumentId, DocumentStatus, EmbedderStamp
 from ingest.document import SELECT, document_of
 from ingest.drafts import Claim, Connection, Superseded
-from ingest.stamp import StampMismatch, check_stamp, making_of
+from ingest.stamp import COLUMNS, StampMismatch, check_stamp, making_of
 
 
 class Progress:
@@ -41,7 +41,7 @@ class Progress:
 
     async def _claim(self, connection: Connection, document: Document, running: EmbedderStamp) -> Claim:
         cursor = await connection.execute(
-            "SELECT embedder, embedder_revision, dimension, chunker, chunker_options, EXISTS (SELECT FROM rebuilds r "
+            f"SELECT {COLUMNS}, chunker_options, EXISTS (SELECT FROM rebuilds r "  # noqa: S608 (constants)
             "WHERE r.collection_id = c.id AND r.status = 'running') AS changing FROM collections c WHERE id = %s",
             (document.collection,),
         )

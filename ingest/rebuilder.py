@@ -19,7 +19,7 @@ from ingest.chunking.spec import check_spec, read_spec
 from ingest.document import SELECT, document_of
 from ingest.drafts import Claim, Connection, StampChanged, Superseded, discard, publish
 from ingest.rebuild import Wanted
-from ingest.stamp import Making, Stamp, embedder_of, stamp_of
+from ingest.stamp import COLUMNS, Making, Stamp, embedder_of, stamp_of
 from models.embedders import stamp_of as embedder_stamp
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ Ingest: TypeAlias = Callable[[Connection, DocumentId], Awaitable[int]]
 READY = (
     "EXISTS (SELECT FROM document_drafts h WHERE h.document_id = d.id AND h.rebuild "
     "AND h.generation = d.live_generation "
-    "AND (h.embedder, h.embedder_revision, h.dimension, h.chunker) = (%(embedder)s, %(revision)s, %(dimension)s, "
-    "%(chunker)s) AND NOT EXISTS "
+    "AND (h.embedder, h.embedder_revision, h.dimension, h.chunker, h.lexical) = (%(embedder)s, %(revision)s, "
+    "%(dimension)s, %(chunker)s, %(lexical)s) AND NOT EXISTS "
     "(SELECT FROM chunk_drafts f WHERE f.document_id = d.id AND f.rebuild AND NOT f.stored))"
 )
 """Whether what search sees of a document ``d`` is made anew, to the last point."""
@@ -92,7 +92,7 @@ class Rebuilder:
             check_spec(chunker, embedder)
             making = Making(Stamp(embedder_stamp(embedder), chunker.stamp), chunker)
             await connection.execute(
-                "UPDATE rebuilds SET (embedder, embedder_revision, dimension, chunker) = (%s, %s, %s, %s), "
+                f"UPDATE rebuilds SET ({COLUMNS}) = (%s, %s, %s, %s, %s), "  # noqa: S608 (constants)
                 "updated_at = clock_timestamp() WHERE collection_id = %s",
                 (*making.stamp.values, collection),
             )
@@ -158,8 +158,7 @@ class Rebuilder:
         async with self.pool.connection() as connection, connection.transaction():
             # No attempt can begin or end, and none can say that a point is there, until this is decided.
             cursor = await connection.execute(
-                "SELECT embedder, embedder_revision, dimension, chunker FROM collections WHERE id = %s "
-                "FOR NO KEY UPDATE",
+                f"SELECT {COLUMNS} FROM collections WHERE id = %s FOR NO KEY UPDATE",  # noqa: S608 (constants)
                 (collection,),
             )
             row = await cursor.fetchone()
@@ -197,8 +196,8 @@ class Rebuilder:
             await discard(connection, stale, rebuild=rebuild)
         await publish(connection, [row["id"] for row in rows if row["ready"]], rebuild=True)
         await connection.execute(
-            "UPDATE collections SET (embedder, embedder_revision, dimension, chunker, chunker_options) = "
-            "(%s, %s, %s, %s, %s) WHERE id = %s",
+            f"UPDATE collections SET ({COLUMNS}, chunker_options) = "  # noqa: S608 (constants)
+            "(%s, %s, %s, %s, %s, %s) WHERE id = %s",
             (*target.stamp.values, Jsonb(target.chunker.model_dump(mode="json")), collection),
         )
 
@@ -250,4 +249,5 @@ def _values(collection: CollectionId, target: Making) -> dict[str, object]:
         "revision": embedder.revision,
         "dimension": embedder.dimension,
         "chunker": target.stamp.chunker,
+        "lexical": target.stamp.lexical,
     }

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.services import Services
+from models.lexical import LEXICAL
 from tests.conftest import Tenant
 from tests.documents import LIGHTHOUSE
 
@@ -18,6 +19,7 @@ async def test_a_collection_is_cut_as_the_settings_say_unless_it_was_chosen(tena
     status, made = await make(tenant, name="plain")
     assert status == 201
     assert made["chunker"]["tokens"] == services.settings.ingest.chunk_tokens
+    assert made["lexical"] == LEXICAL
     assert made["chunker_stamp"].startswith(made["chunker"]["strategy"])
 
 

@@ -43,6 +43,13 @@ async def test_a_collection_from_before_is_cut_as_it_was_and_its_stamp_says_so(p
     assert spec.stamp == row["chunker"]
 
 
+async def test_a_collection_from_before_is_known_to_be_encoded_as_english(pool: Pool) -> None:
+    await migrate(pool)
+    async with pool.connection() as connection:
+        row = await (await connection.execute("SELECT lexical FROM collections")).fetchone()
+    assert row == {"lexical": "english-1"}
+
+
 async def test_a_new_collection_must_say_how_it_is_cut(pool: Pool) -> None:
     await migrate(pool)
     async with pool.connection() as connection:

@@ -169,7 +169,7 @@ async def passing(connection: Connection, rows: Sequence[Row], wanted: Filter) -
         await connection.execute("INSERT INTO tenants (id, name) VALUES (%s, %s)", (tenant, str(tenant)))
         await connection.execute(
             "INSERT INTO collections (id, tenant_id, name, embedder, embedder_revision, dimension, chunker, "
-            "chunker_options) VALUES (%s, %s, 'c', '', '', 1, '', '{}')",
+            "chunker_options, lexical) VALUES (%s, %s, 'c', '', '', 1, '', '{}', '')",
             (collection, tenant),
         )
         async with connection.cursor() as cursor:

@@ -116,7 +116,7 @@ async def fill(
         for collection in collections:
             await connection.execute(
                 "INSERT INTO collections (id, tenant_id, name, embedder, embedder_revision, dimension, chunker, "
-                "chunker_options) VALUES (%s, %s, %s, 'hash', '1', 16, '', '{}')",
+                "chunker_options, lexical) VALUES (%s, %s, %s, 'hash', '1', 16, '', '{}', '')",
                 (collection, tenant, str(collection)),
             )
         for number in range(40):

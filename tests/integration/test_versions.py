@@ -10,8 +10,10 @@ import pytest
 
 from app.services import Services
 from core.domain import DocumentId, Scope
+from core.index import IndexQuery, Point, SparseVector
 from ingest.reconcile import Reconciler
 from ingest.workshop import open_work
+from models.lexical import LEXICAL, LexicalEncoder
 from tests.conftest import Tenant
 from tests.documents import LIGHTHOUSE, make_pdf
 
@@ -112,6 +114,42 @@ async def test_a_collection_changes_its_embedder_and_uploads_are_refused_until_t
     refused = await tenant.http.post("/documents", files={"files": ("n.md", KEEPER.encode())})
     assert refused.status_code == 409
     assert "python -m ingest reembed default" in refused.json()["detail"]
+
+
+async def test_a_collection_of_an_earlier_lexical_encoding_takes_no_uploads_until_it_is_encoded_anew(
+    tenant: Tenant, services: Services
+) -> None:
+    document = await tenant.upload("k.md", LIGHTHOUSE.encode())
+    scope = Scope(tenant=tenant.principal.tenant)
+    words = IndexQuery(lexical=LexicalEncoder().encode_query("lighthouse"))
+    await forget_words(services, scope)
+    assert not (await services.index.query(words, scope=scope)).lexical
+    async with services.pool.connection() as connection:
+        await connection.execute("UPDATE collections SET lexical = 'english-1' WHERE tenant_id = %s", (scope.tenant,))
+    refused = await tenant.http.post("/documents", files={"files": ("n.md", KEEPER.encode())})
+    assert refused.status_code == 409
+    assert "'english-1'" in refused.json()["detail"]
+    assert "python -m ingest reembed default" in refused.json()["detail"]
+    assert "EMBEDDING__MODEL" not in refused.json()["detail"]
+    assert (await tenant.http.post("/collections/default/reembed", json={})).status_code == 202
+    async with asyncio.timeout(90):
+        while (collection := (await tenant.http.get("/collections/default")).json())["rebuild"]["status"] != "done":
+            assert collection["rebuild"]["status"] != "failed", collection
+            assert any("1821" in text for text in await found(tenant, "When was the lighthouse built?"))
+            await asyncio.sleep(0.05)
+    assert collection["lexical"] == LEXICAL
+    assert (await services.index.query(words, scope=scope)).lexical
+    assert await services.index.count(scope) == document["chunks"]
+    assert (await tenant.upload("n.md", KEEPER.encode()))["status"] == "indexed"
+
+
+async def forget_words(services: Services, scope: Scope) -> None:
+    """Leave the points of a scope as an encoding would whose terms nobody asks for any more."""
+    keys = [key async for page in services.index.scan(scope) for key in page]
+    dense = await services.index.vectors([key.id for key in keys], scope=scope)
+    await services.index.upsert(
+        [Point(**key._asdict(), dense=dense[key.id], lexical=SparseVector([7], [1.0])) for key in keys]
+    )
 
 
 async def test_reconciliation_finds_and_repairs_missing_and_orphan_points(tenant: Tenant, services: Services) -> None:
