@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests import pdf
 from tests.conftest import Tenant
-from tests.documents import FERRIES, LIGHTHOUSE, make_pdf, wait_until_done
+from tests.documents import FERRIES, LIGHTHOUSE, make_pdf, page_of, wait_until_done
 from tests.ui.conftest import Run
 from ui.client import Api
 from ui.wording import STRATEGY_WORDS
@@ -115,7 +116,8 @@ async def test_a_failed_document_says_why_and_can_be_retried(documents: AppTest,
 
 
 async def test_what_could_not_be_read_of_a_document_is_told(documents: AppTest, run: Run, tenant: Tenant) -> None:
-    partly = await tenant.upload("partly.pdf", make_pdf([LIGHTHOUSE, ""]))
+    hidden = b"BT 3 Tr /F1 11 Tf 72 700 Td (Nobody sees this line.) Tj ET\n"
+    partly = await tenant.upload("partly.pdf", pdf.make_pdf([page_of(LIGHTHOUSE), hidden]))
     assert partly["status"] == "indexed"
     assert isinstance(partly["warnings"], list)
     (warning,) = partly["warnings"]
