@@ -46,6 +46,7 @@ async def fill(connection: psycopg.AsyncConnection[Any]) -> None:
             (status, status, status, place + 1),
         )
         row = await cursor.fetchone()
+        assert row is not None
         await connection.execute("INSERT INTO document_texts VALUES (%s, 'a b')", (row["id"],))
         for ordinal in range(2):
             await connection.execute(
