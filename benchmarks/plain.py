@@ -91,9 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 data_dir=folder,
                 database=DatabaseSettings.model_validate({"url": url}),
                 chat=ChatSettings.model_validate({"base_url": NOWHERE}),
+                embedding=EmbeddingSettings(backend=options.backend),
             )
             ours, theirs, stages = asyncio.run(measure(settings, plain, paths, options.rounds))
-    publish([report(paths, ours, theirs, stages)], where, options)
+    publish([report(paths, ours, theirs, stages, options.backend)], where, options)
     return 0
 
 
@@ -217,10 +218,14 @@ def processor_seconds(plain: Plain) -> float:
 
 
 def report(
-    paths: Sequence[Path], ours: Sequence[Turn], theirs: Sequence[Turn], stages: Sequence[dict[str, float]]
+    paths: Sequence[Path],
+    ours: Sequence[Turn],
+    theirs: Sequence[Turn],
+    stages: Sequence[dict[str, float]],
+    backend: str,
 ) -> Report:
     """Medians of both sides, and of the ratios of each round."""
-    rows = [side("Ragstone, upload to `indexed`", ours), side("LangChain", theirs), ratios(ours, theirs)]
+    rows = [side(f"Ragstone on {backend}, upload to `indexed`", ours), side("LangChain", theirs), ratios(ours, theirs)]
     spent = ", ".join(f"{name} {median([stage[name] for stage in stages]):.1f} s" for name in STAGES)
     pdfs = sum(path.suffix == ".pdf" for path in paths)
     kilobytes = sum(path.stat().st_size for path in paths) // 1000
@@ -230,7 +235,7 @@ def report(
         f"{len(ours)} rounds, medians. LangChain: {spent}."
     )
     return Report(
-        section="plain",
+        section="plain" if backend == "torch" else f"plain-{backend}",
         header=["", "seconds", "processor seconds", "chunks", "chunks/s", "characters/s"],
         rows=rows,
         notes=[note],
@@ -277,6 +282,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     made = parser("plain", "Ingestion against the plain LangChain pipeline.")
     made.add_argument("--documents", type=Path, metavar="FOLDER", help="PDFs and text; made when left out")
     made.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    made.add_argument(
+        "--backend", choices=("torch", "openvino"), default="torch", help="Ragstone's; the other side is on torch"
+    )
     return made.parse_args(arguments)
 
 

@@ -120,6 +120,11 @@ class EmbeddingSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor has it, else float32."
     )
+    backend: Literal["torch", "openvino"] = Field(
+        "torch",
+        description="What computes on the processor: openvino gives the same vectors sooner on Intel's; it takes the "
+        "package extra openvino.",
+    )
     batch: int = Field(16, ge=1, description="Chunks embedded at once.")
 
 

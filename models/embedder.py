@@ -167,6 +167,10 @@ async def open_embedder(settings: EmbeddingSettings) -> AsyncIterator[SentenceTr
 def _load(settings: EmbeddingSettings) -> SentenceTransformersEmbedder:
     documents, queries = load_model(settings), load_model(settings)
     queries.load_state_dict(documents.state_dict(), assign=True)
+    if settings.backend == "openvino":
+        from models.compiled import compile_encoders
+
+        compile_encoders([documents, queries], _dtype(settings.dtype))
     _, revision = _locate(settings)
     return SentenceTransformersEmbedder(
         documents, queries, name=settings.model, revision=revision, batch=settings.batch
@@ -183,13 +187,15 @@ def load_model(settings: EmbeddingSettings) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     path, _ = _locate(settings)
+    compiled = settings.backend == "openvino"
     try:
         model = SentenceTransformer(
             path,
-            device="cuda" if torch.cuda.is_available() else "cpu",
+            device="cuda" if torch.cuda.is_available() and not compiled else "cpu",
             revision=settings.revision,
             local_files_only=settings.model == WHEEL_MODEL,
-            model_kwargs={"dtype": _dtype(settings.dtype)},
+            # OpenVINO itself converts to the numbers that are wanted.
+            model_kwargs={"dtype": torch.float32 if compiled else _dtype(settings.dtype)},
         )
     except (OSError, ValueError) as error:
         raise InvalidInput(

@@ -15,6 +15,7 @@ NO_COMMANDS = {"__main__", "nursery", "plain_pipeline"}
 SECTIONS = [
     "ingest",
     "plain",
+    "plain-openvino",
     "formats",
     "search-10000",
     "search-100000",
