@@ -69,7 +69,7 @@ def compile_encoders(models: Sequence[SentenceTransformer], precision: torch.dty
         raise InvalidInput(
             "EMBEDDING__BACKEND=openvino takes the package openvino: pip install openvino, or use torch."
         ) from error
-    encoder = models[0][0].model
+    encoder: Any = models[0][0].model
     inputs, tensors = _example(models[0], encoder)
     try:
         with warnings.catch_warnings(), torch.no_grad():
