@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -25,7 +26,9 @@ from models.embedders import stamp_of as embedder_stamp
 logger = logging.getLogger(__name__)
 
 PAGE = 20
-"""Documents between two looks at how many are done."""
+"""Documents that are looked up at once."""
+COUNT_S = 1.0
+"""Time between two looks at how many are done."""
 
 Ingest: TypeAlias = Callable[[Connection, DocumentId], Awaitable[int]]
 """Defers the ingestion of a document and gives the job's id: `ingest.jobs.Jobs.ingest`."""
@@ -101,6 +104,8 @@ class Rebuilder:
     async def _build_all(self, collection: CollectionId, target: Making) -> None:
         refused: list[tuple[Document, PlatformError]] = []
         last: DocumentId | None = None
+        await self._count(collection, target)
+        counted = time.monotonic()
         while page := await self._unbuilt(collection, target, after=last):
             for document in page:
                 try:
@@ -109,8 +114,11 @@ class Rebuilder:
                     raise
                 except PlatformError as error:
                     refused.append((document, error))
-            await self._count(collection, target)
+                if time.monotonic() - counted >= COUNT_S:
+                    await self._count(collection, target)
+                    counted = time.monotonic()
             last = page[-1].id
+        await self._count(collection, target)
         if refused:
             first, reason = refused[0]
             raise Conflict(

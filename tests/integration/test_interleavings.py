@@ -130,23 +130,29 @@ class Slot:
         self.deleted.add(document)
         self.document = None
         await self.look()
+        for bring_back in (self.requeue, self.stop):
+            with pytest.raises(Conflict):
+                await bring_back(document)
 
     async def cancel(self) -> None:
-        if self.document is None:
-            return
-        async with self.services.pool.connection() as connection, connection.transaction():
+        if self.document is not None:
             with suppress(Conflict):
-                await self.services.jobs.cancel(connection, self.tenant, self.document, by="chance")
+                await self.stop(self.document)
 
     async def retry(self) -> None:
-        if self.document is None:
-            return
+        if self.document is not None:
+            with suppress(Conflict):
+                await self.requeue(self.document)
+
+    async def stop(self, document: DocumentId) -> None:
+        async with self.services.pool.connection() as connection, connection.transaction():
+            await self.services.jobs.cancel(connection, self.tenant, document, by="chance")
+
+    async def requeue(self, document: DocumentId) -> None:
         services = self.services
-        with suppress(Conflict):
-            async with services.pool.connection() as connection, connection.transaction():
-                await services.documents.requeue(connection, self.tenant, self.document)
-                job = await services.jobs.ingest(connection, self.document)
-                await services.documents.attach_job(connection, self.document, job)
+        async with services.pool.connection() as connection, connection.transaction():
+            await services.documents.requeue(connection, self.tenant, document)
+            await services.documents.attach_job(connection, document, await services.jobs.ingest(connection, document))
 
     async def look(self) -> set[DocumentId]:
         """The documents in which search finds the word: none that was deleted, and one that was live before."""
