@@ -1,0 +1,1 @@
+"""Recipes that train the models Ragstone can use; a process of its own, imported by nobody else."""
