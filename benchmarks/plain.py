@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 embedding=EmbeddingSettings(backend=options.backend),
             )
             ours, theirs, stages = asyncio.run(measure(settings, plain, paths, options.rounds))
-    publish([report(paths, ours, theirs, stages, options.backend)], where, options)
+        publish([report(paths, ours, theirs, stages, options.backend)], where, options)
     return 0
 
 
