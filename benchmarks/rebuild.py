@@ -149,8 +149,14 @@ async def _take_in(http: httpx.AsyncClient, files: dict[str, str]) -> None:
 
 
 async def _listed(http: httpx.AsyncClient, status: str) -> list[dict[str, Any]]:
-    response = await http.get("/documents", params={"status": status, "limit": 200})
-    return list(response.raise_for_status().json()["documents"])
+    return list((await _get(http, f"/documents?status={status}&limit=200"))["documents"])
+
+
+async def _get(http: httpx.AsyncClient, path: str) -> dict[str, Any]:
+    """What the API answers, asked again while a busy machine has it say 503."""
+    while (response := await http.get(path)).status_code == 503:  # noqa: ASYNC110 (another process)
+        await asyncio.sleep(1)
+    return dict(response.raise_for_status().json())
 
 
 async def _torment(api: Api, http: httpx.AsyncClient, names: list[str], kills: int) -> tuple[Answers, int]:
@@ -173,7 +179,7 @@ async def _until(http: httpx.AsyncClient, done: int | None) -> bool:
     """Wait until so many documents are made anew, or until all is done; whether it was still under way then."""
     deadline = time.monotonic() + REBUILD_S
     while time.monotonic() < deadline:
-        rebuild = (await http.get("/collections/default")).raise_for_status().json()["rebuild"]
+        rebuild = (await _get(http, "/collections/default"))["rebuild"]
         if rebuild["status"] == "failed":
             raise RuntimeError(rebuild["error"])
         if rebuild["status"] == "done" or (done is not None and rebuild["done"] >= done):
