@@ -101,7 +101,7 @@ def test_a_set_without_judgements_says_what_is_missing(folder: Path) -> None:
 
 def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cooking"]) == 2
-    assert "{retrieval,chunking,tuning}" in capsys.readouterr().err
+    assert "{retrieval,chunking,tuning," in capsys.readouterr().err
 
 
 def test_a_chunking_set_is_measured_as_one(

@@ -200,7 +200,7 @@ async def test_after_a_reload_the_page_takes_up_the_answer_that_is_coming_in(
     await tenant.upload("kerzenfels.md", LIGHTHOUSE.encode())
     await run(app)
     reloaded = AppTest.from_file(app._script_path)
-    with relay.scripted(ANSWER, pause_s=0.2):
+    with relay.scripted(ANSWER, pause_s=0.5):
         await ask(app, run)
         reloaded.query_params["thread"] = opened(app)
         await run(reloaded)
