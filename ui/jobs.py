@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.schemas import CollectionOut, JobOut
 from ui import session
+from ui.action import draw_action
 from ui.client import Api
 from ui.markup import plain
 from ui.wording import count, job_facts
@@ -47,23 +48,9 @@ def _draw_job(api: Api, job: JobOut) -> None:
                 word = "Cancelled" if job.status == "cancelled" else KIND_WORDS[job.kind]
                 st.markdown(f"**{plain(job.document_name)}**")
                 st.caption(f"{word} · {plain(job.collection)} · {job_facts(job)}")
-            st.button(
-                "Retry",
-                key=f"retry-job-{job.id}",
-                icon=":material/refresh:",
-                type="tertiary",
-                on_click=session.press,
-                args=(api.retry_job, job.id),
-            )
+            draw_action("Retry", api.retry_job, job.id, key=f"retry-job-{job.id}", icon=":material/refresh:")
             if job.kind == "ingest":
-                st.button(
-                    "Clear",
-                    key=f"clear-job-{job.id}",
-                    icon=":material/close:",
-                    type="tertiary",
-                    on_click=session.press,
-                    args=(api.clear_job, job.id),
-                )
+                draw_action("Clear", api.clear_job, job.id, key=f"clear-job-{job.id}", icon=":material/close:")
         if job.error:
             st.caption(plain(job.error))
 

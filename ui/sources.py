@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.schemas import CollectionOut, SourceOut
 from ui import session
+from ui.action import draw_action
 from ui.client import Api, ApiError, KeyRefusedError
 from ui.markup import plain
 from ui.wording import EVERY_WORDS, SOURCE_WORDS, source_facts
@@ -83,14 +84,13 @@ def _draw_source(api: Api, source: SourceOut) -> None:
                 SOURCE_WORDS[source.status],
                 color={"failed": "red", "idle": "green"}.get(source.status, "blue"),  # type: ignore[arg-type]
             )
-            st.button(
+            draw_action(
                 "Sync now",
+                api.sync_source,
+                source.id,
                 key=f"sync-{source.id}",
                 icon=":material/sync:",
-                type="tertiary",
                 disabled=source.status in BUSY,
-                on_click=session.press,
-                args=(api.sync_source, source.id),
             )
             _draw_removal(api, source)
         if source.error:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.schemas import CollectionOut, DocumentList, DocumentOut, Status
 from ui import session
+from ui.action import draw_action
 from ui.client import Api
 from ui.jobs import draw_jobs, draw_pause
 from ui.markup import plain
@@ -148,23 +149,10 @@ def _draw_document(api: Api, document: DocumentOut, *, several: bool) -> None:
 
 def _draw_actions(api: Api, document: DocumentOut) -> None:
     if document.status in ("queued", "loading", "chunking", "embedding"):
-        st.button(
-            "Cancel",
-            key=f"cancel-{document.id}",
-            icon=":material/stop_circle:",
-            type="tertiary",
-            on_click=session.press,
-            args=(api.cancel_document, document.id),
-        )
+        key, icon = f"cancel-{document.id}", ":material/stop_circle:"
+        draw_action("Cancel", api.cancel_document, document.id, key=key, icon=icon)
     if document.status == "failed":
-        st.button(
-            "Retry",
-            key=f"retry-{document.id}",
-            icon=":material/refresh:",
-            type="tertiary",
-            on_click=session.press,
-            args=(api.retry_document, document.id),
-        )
+        draw_action("Retry", api.retry_document, document.id, key=f"retry-{document.id}", icon=":material/refresh:")
     with st.popover(
         "",
         icon=":material/delete:",
