@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Set
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -90,13 +90,20 @@ async def migrate(pool: Pool, folder: Path = MIGRATIONS) -> list[str]:
                 f"The database was written by a newer version of Ragstone (migration {strangers[-1]!r}). "
                 "Run that version, or restore a backup from before the upgrade."
             )
-        fresh = [name for name in files if name not in applied]
-        for name in fresh:
-            async with connection.transaction():
-                # A file holds many statements, and only an unprepared query may.
-                await connection.execute(files[name].read_bytes(), prepare=False)
-                await connection.execute("INSERT INTO migrations (name) VALUES (%s)", (name,))
-        return fresh
+        return await apply_files(connection, files, applied, record="INSERT INTO migrations (name) VALUES (%s)")
+
+
+async def apply_files(
+    connection: psycopg.AsyncConnection[DictRow], files: Mapping[str, Path], applied: Set[str], *, record: LiteralString
+) -> list[str]:
+    """Run the SQL files that are not ``applied``, each in a transaction with its ``record``; return their names."""
+    fresh = [name for name in files if name not in applied]
+    for name in fresh:
+        async with connection.transaction():
+            # A file holds many statements, and only an unprepared query may.
+            await connection.execute(files[name].read_bytes(), prepare=False)
+            await connection.execute(record, (name,))
+    return fresh
 
 
 @asynccontextmanager

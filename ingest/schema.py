@@ -6,7 +6,7 @@ from pathlib import Path
 
 from procrastinate.schema import SchemaManager
 
-from core.database import PREPARE_LOCK, Pool, exclusive, migrate
+from core.database import PREPARE_LOCK, Pool, apply_files, exclusive, migrate
 from core.errors import PlatformError
 from ingest.document import Connection
 
@@ -36,12 +36,7 @@ async def apply_job_schema(pool: Pool, folder: Path | None = None) -> list[str]:
                 f"The database was written with a newer job engine (migration {strangers[-1]!r}). "
                 "Install the locked requirements of the version that wrote it."
             )
-        fresh = [name for name in files if name not in seen]
-        for name in fresh:
-            async with connection.transaction():
-                await connection.execute(files[name].read_bytes(), prepare=False)
-                await connection.execute("INSERT INTO job_migrations (name) VALUES (%s)", (name,))
-        return fresh
+        return await apply_files(connection, files, seen, record="INSERT INTO job_migrations (name) VALUES (%s)")
 
 
 async def _seen(connection: Connection, names: list[str]) -> set[str]:
