@@ -11,9 +11,9 @@ from langchain_core.language_models import BaseChatModel
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from app.agents import Agent, Agents, register
-from app.run import Runs
-from app.runner import Runner
-from app.threads import Threads
+from app.runs.run import Runs
+from app.runs.runner import Runner
+from app.thread import Threads
 from core.database import PREPARE_LOCK, Pool, exclusive, migrate, open_pool
 from core.index import VectorIndex
 from core.settings import Settings

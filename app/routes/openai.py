@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from app.auth import Caller, Using
 from app.routes.runs import check_input
-from app.run import Run
+from app.runs.run import Run
 from app.services import Services
 from app.sse import event_stream
 from app.wire import to_json

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from app.auth import Caller, Using
 from app.filters import read_filter
 from app.limits import check_text
-from app.run import Run
+from app.runs.run import Run
 from app.schemas import CollectionName
 from app.services import Services
 from app.sse import event_stream, sse

@@ -15,9 +15,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from psycopg_pool import PoolTimeout
 
 from app.agents import Agent, Agents
-from app.events import Event, RunLog, last_seq, stored_events
 from app.filters import read_filter
-from app.run import TERMINAL, Run, Runs
+from app.runs.log import Event, RunLog, last_seq, stored_events
+from app.runs.run import TERMINAL, Run, Runs
 from core.database import Pool
 from core.domain import Principal, Scope
 from core.errors import PlatformError, Unavailable

@@ -1,0 +1,1 @@
+"""Runs: their rows, what executes them, and the log of what they said."""
