@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import orjson
 from langchain_core.messages import BaseMessage
-from langgraph.types import StateSnapshot
+from langgraph.types import Interrupt, StateSnapshot
 from pydantic import BaseModel
+
+# Dataclasses come to `_plain` too: an interrupt is one, and clients read two of its fields.
+OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def to_json(value: Any) -> str:
     """One line of JSON; messages become dicts, what has no JSON form becomes its text."""
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(value, default=_plain, option=OPTIONS).decode()
 
 
 def plain(value: Any) -> Any:
@@ -24,11 +28,21 @@ def plain(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseMessage | BaseModel):
         return value.model_dump()
-    if isinstance(value, set | frozenset | tuple):
-        return list(value)
+    if isinstance(value, Interrupt):
+        return interrupt_of(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if hasattr(value, "_asdict"):
         return value._asdict()
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
     return str(value)
+
+
+def interrupt_of(interrupt: Interrupt) -> dict[str, Any]:
+    """The protocol's interrupt; clients of other versions know no further fields."""
+    schema = getattr(interrupt, "response_schema", None)
+    return {"value": interrupt.value, "id": interrupt.id} | ({} if schema is None else {"response_schema": schema})
 
 
 def checkpoint_of(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -58,12 +72,12 @@ def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
                 "id": task.id,
                 "name": task.name,
                 "error": str(task.error) if task.error else None,
-                "interrupts": [{"value": item.value, "id": item.id} for item in task.interrupts],
+                "interrupts": [interrupt_of(item) for item in task.interrupts],
                 "checkpoint": checkpoint_of(task.state) if isinstance(task.state, dict) else None,
                 "state": None,
             }
             for task in snapshot.tasks
         ],
-        "interrupts": [{"value": item.value, "id": item.id} for item in snapshot.interrupts],
+        "interrupts": [interrupt_of(item) for item in snapshot.interrupts],
     }
     return dict(plain(state))
