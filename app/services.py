@@ -7,17 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from langchain_core.language_models import BaseChatModel
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-from app.agents import Agent, Agents, register
+from app.agents import Agents, BuildAgents, Ground, no_agents, register
+from app.rag import rag_agent
 from app.runs.run import Runs
 from app.runs.runner import Runner
 from app.thread import Threads
 from core.database import PREPARE_LOCK, Pool, exclusive, migrate, open_pool
 from core.index import VectorIndex
 from core.settings import Settings
-from graphs.rag import rag_graph
 from ingest.blobs import BlobStore, open_blobs
 from ingest.chunking.spec import default_spec
 from ingest.collection import Collections
@@ -84,8 +83,8 @@ def create_saver(pool: Pool) -> AsyncPostgresSaver:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Open what the API needs; close it in reverse order.
+async def open_services(settings: Settings, more_agents: BuildAgents = no_agents) -> AsyncIterator[Services]:
+    """Open what the API needs; close it in reverse order. ``more_agents`` makes agents beside our own.
 
     Raises:
         Unavailable: a part does not answer.
@@ -118,10 +117,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         saver = create_saver(pool)
         chat = await stack.enter_async_context(open_chat(settings.chat))
-        agents = Agents({"rag": rag_agent(search, chat, saver, settings)})
+        ground = Ground(pool=pool, saver=saver)
+        agents = Agents([rag_agent(search, chat, collections, ground, settings), *more_agents(ground)])
         await register(pool, agents)
         runs, documents, jobs, blobs = Runs(pool), Documents(pool), Jobs(job_app), open_blobs(settings)
-        intake, runner = Intake(pool, documents, blobs, jobs), Runner(pool, runs, agents, collections)
+        intake, runner = Intake(pool, documents, blobs, jobs), Runner(pool, runs, agents)
         await stack.enter_async_context(runner.keep())
         yield Services(
             settings=settings,
@@ -145,18 +145,3 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             runs=runs,
             runner=runner,
         )
-
-
-def rag_agent(search: Search, chat: BaseChatModel, saver: AsyncPostgresSaver, settings: Settings) -> Agent:
-    """The ``rag`` graph as an assistant."""
-    graph = rag_graph(search, chat, settings.retrieval).compile(checkpointer=saver, name="rag")
-    # What the nodes share among themselves is nobody's business outside: states and streams show the output only.
-    graph.stream_channels = graph.output_channels
-    return Agent(
-        graph_id="rag",
-        name="rag",
-        description="Answers questions from the documents, with citations.",
-        graph=graph,
-        draft_node="generate",
-        answer_node="verify",
-    )

@@ -14,7 +14,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.auth import Caller, Using
-from app.routes.runs import check_input
 from app.runs.run import Run
 from app.services import Services
 from app.sse import event_stream
@@ -104,9 +103,8 @@ async def start(body: ChatCompletionRequest, principal: Principal, services: Ser
     agent = services.agents.get(body.model)
     conversation = [message.model_dump() for message in body.messages if message.role not in ("system", "developer")]
     kwargs = {
-        "input": check_input({"messages": conversation}, services.settings.api.max_question_chars),
+        "input": agent.read_input({"messages": conversation}),
         "stream_mode": ["custom", "values"],
-        "collections": None,
         "recursion_limit": 25,
     }
     thread_id = uuid.uuid4()

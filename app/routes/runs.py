@@ -10,30 +10,19 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from langchain_core.messages import convert_to_messages
 from pydantic import BaseModel
 
 from app.auth import Caller, Using
-from app.filters import read_filter
-from app.limits import check_text
 from app.runs.run import Run
-from app.schemas import CollectionName
 from app.services import Services
 from app.sse import event_stream, sse
 from app.wire import plain
-from core.domain import Principal, Scope
+from core.domain import Principal
 from core.errors import InvalidInput
 
 router = APIRouter(tags=["runs"])
 
 Mode = Literal["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints", "debug"]
-
-
-class RunContextIn(BaseModel):
-    """What a run may be told beside its input."""
-
-    collections: list[CollectionName] | None = None
-    filter: dict[str, Any] | None = None
 
 
 class RunCreate(BaseModel):
@@ -43,7 +32,7 @@ class RunCreate(BaseModel):
     input: dict[str, Any] | None = None
     stream_mode: Mode | list[Mode] = "values"
     metadata: dict[str, Any] | None = None
-    context: RunContextIn | None = None
+    context: dict[str, Any] | None = None
     config: dict[str, Any] | None = None
     multitask_strategy: Literal["reject"] | None = None
     if_not_exists: Literal["create", "reject"] | None = None
@@ -62,51 +51,20 @@ class RunCreate(BaseModel):
     durability: Literal["sync", "async", "exit"] | None = None
 
 
-def check_input(value: dict[str, Any] | None, limit: int) -> dict[str, Any]:
-    """The run's input with its messages in the one form that is stored.
-
-    Raises:
-        InvalidInput: there are no messages, or they are not messages.
-        TooLarge: a message is too long.
-    """
-    if not value or not isinstance(value.get("messages"), list | dict | str) or not value["messages"]:
-        raise InvalidInput('input must hold messages: {"messages": [{"role": "user", "content": "…"}]}.')
-    given = value["messages"]
-    try:
-        messages = convert_to_messages(given if isinstance(given, list) else [given])
-    except (ValueError, TypeError, NotImplementedError, KeyError) as error:
-        raise InvalidInput(f"input.messages cannot be read as messages: {error}") from error
-    for message in messages:
-        check_text(message.text, "The message", limit)
-        message.id = message.id or str(uuid.uuid4())
-    if messages[-1].type != "human":
-        raise InvalidInput('The last message must be a question: {"role": "user", "content": "…"}.')
-    try:
-        return {"messages": [plain(message) for message in messages]}
-    except TypeError as error:
-        raise InvalidInput("input.messages holds a text that is not valid Unicode. Remove it and try again.") from error
-
-
 async def start(
     body: RunCreate, principal: Principal, services: Services, thread_id: UUID, stream_mode: list[str]
 ) -> Run:
     """Check what was asked for and begin to execute it."""
     agent = services.agents.get(body.assistant_id)
-    context = body.context or RunContextIn()
-    collections = None
-    if context.collections is not None:
-        collections = await services.collections.ids(principal.tenant, context.collections)
-    if context.filter is not None:
-        scope = Scope(tenant=principal.tenant, collections=collections)
-        await read_filter(context.filter, scope, services.collections)
+    given = body.context or {}
+    await agent.open_context(principal, given)
     limit = (body.config or {}).get("recursion_limit", 25)
     if not isinstance(limit, int) or not 1 <= limit <= 1000:
         raise InvalidInput("config.recursion_limit must be a whole number from 1 to 1000.")
     kwargs = {
-        "input": check_input(body.input, services.settings.api.max_question_chars),
+        "input": agent.read_input(body.input),
         "stream_mode": stream_mode,
-        "collections": context.collections,
-        "filter": context.filter,
+        "context": given,
         "recursion_limit": limit,
     }
     if body.if_not_exists == "create":

@@ -15,14 +15,11 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from psycopg_pool import PoolTimeout
 
 from app.agents import Agent, Agents
-from app.filters import read_filter
 from app.runs.log import Event, RunLog, last_seq, stored_events
 from app.runs.run import TERMINAL, Run, Runs
 from core.database import Pool
-from core.domain import Principal, Scope
+from core.domain import Principal
 from core.errors import PlatformError, Unavailable
-from graphs.rag import RunContext
-from ingest.collection import Collections
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +34,10 @@ STREAM_NAMES = {"messages-tuple": "messages"}
 class Runner:
     """The runs of this process. A run outlives the request that started it, and the process that executes it."""
 
-    def __init__(self, pool: Pool, runs: Runs, agents: Agents, collections: Collections) -> None:
+    def __init__(self, pool: Pool, runs: Runs, agents: Agents) -> None:
         self._pool = pool
         self._runs = runs
         self._agents = agents
-        self._collections = collections
         self._worker = uuid.uuid4()
         self._logs: dict[UUID, RunLog] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -166,11 +162,7 @@ class Runner:
         config = self._config(run, agent)
         wanted = list(run.kwargs["stream_mode"])
         modes = list(dict.fromkeys([*[STREAM_NAMES.get(mode, mode) for mode in wanted], "messages"]))
-        scope = await self._scope(run)
-        asked = run.kwargs.get("filter")
-        context = RunContext(
-            scope=scope, filter=None if asked is None else await read_filter(asked, scope, self._collections)
-        )
+        context = await agent.open_context(run.principal, run.kwargs.get("context") or {})
         state = await agent.graph.aget_state(config)
         # After a crash the run goes on from its last checkpoint; without one of its own it starts from its input.
         resume = run.attempt > 0 and (state.metadata or {}).get("run_id") == str(run.id)
@@ -200,12 +192,6 @@ class Runner:
             "recursion_limit": run.kwargs.get("recursion_limit", 25),
         }
 
-    async def _scope(self, run: Run) -> Scope:
-        names = run.kwargs.get("collections")
-        if names is None:
-            return run.principal.scope
-        return Scope(tenant=run.principal.tenant, collections=await self._collections.ids(run.principal.tenant, names))
-
     async def _keep_drafts(self, run: Run, drafts: Mapping[str, str]) -> None:
         agent = self._agents.get(str(run.assistant_id))
         messages = [
@@ -213,7 +199,7 @@ class Runner:
             for message_id, text in drafts.items()
             if text
         ]
-        if messages:
+        if messages and agent.answer_node:
             config: Any = {"configurable": {"thread_id": str(run.thread_id)}}
             await agent.graph.aupdate_state(config, {"messages": messages, "citations": []}, agent.answer_node)
 
@@ -260,8 +246,8 @@ def as_error(failure: Exception) -> dict[str, Any]:
     }
 
 
-def _keep(drafts: dict[str, str], payload: Any, node: str) -> None:
+def _keep(drafts: dict[str, str], payload: Any, node: str | None) -> None:
     """Collect what a person sees of an answer while it is written."""
     message, metadata = payload
-    if isinstance(message, AIMessageChunk) and message.id and metadata.get("langgraph_node") == node:
+    if isinstance(message, AIMessageChunk) and message.id and node in (None, metadata.get("langgraph_node")):
         drafts[message.id] = drafts.get(message.id, "") + message.text

@@ -27,7 +27,7 @@ async def client(tenant: Tenant, api: str) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 async def test_the_models_are_the_assistants(client: openai.AsyncOpenAI) -> None:
-    assert [model.id async for model in client.models.list()] == ["rag"]
+    assert "rag" in [model.id async for model in client.models.list()]
     assert (await client.models.retrieve("rag")).owned_by == "ragstone"
 
 

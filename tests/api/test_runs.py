@@ -26,7 +26,7 @@ async def collect(stream: Any) -> list[tuple[str, Any]]:
 
 
 async def test_the_assistants_are_listed(tenant: Tenant) -> None:
-    assistants = await tenant.sdk.assistants.search()
+    assistants = await tenant.sdk.assistants.search(graph_id="rag")
     assert [assistant["graph_id"] for assistant in assistants] == ["rag"]
     same = await tenant.sdk.assistants.get(assistants[0]["assistant_id"])
     assert same["name"] == "rag"
@@ -253,7 +253,7 @@ async def test_a_run_whose_process_died_is_taken_over(tenant: Tenant, services: 
     await tenant.upload("k.md", LIGHTHOUSE.encode())
     thread = uuid.UUID((await tenant.sdk.threads.create())["thread_id"])
     agent = services.agents.get("rag")
-    kwargs = {"input": QUESTION, "stream_mode": ["values"], "collections": None, "recursion_limit": 25}
+    kwargs = {"input": QUESTION, "stream_mode": ["values"], "recursion_limit": 25}
     with relay.scripted(GOOD):
         run = await services.runs.admit(
             tenant.principal,
