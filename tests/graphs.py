@@ -50,7 +50,9 @@ class PacedChat(BaseChatModel):
 
     def _chunks(self) -> Iterator[AIMessageChunk]:
         if self.tool_call:
-            yield AIMessageChunk(content="", tool_call_chunks=[{**self.tool_call, "index": 0, "type": "tool_call_chunk"}])
+            yield AIMessageChunk(
+                content="", tool_call_chunks=[{**self.tool_call, "index": 0, "type": "tool_call_chunk"}]
+            )
         for word in self.reply.split():
             yield AIMessageChunk(content=f"{word} ")
 
