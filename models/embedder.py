@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -183,6 +184,9 @@ def load_model(settings: EmbeddingSettings) -> SentenceTransformer:
     Raises:
         InvalidInput: it cannot be loaded.
     """
+    # OpenMP reads this when PyTorch is loaded. Threads that spin while they wait for one another take the processor
+    # from whoever they wait for, as soon as anything else runs: embedding then took twice the processor time.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
     from sentence_transformers import SentenceTransformer
 
