@@ -1,0 +1,32 @@
+-- The tool call ledger: a row for every tool call that has an effect or needs a person's decision. Its id is the
+-- approval's. A call is known by the message that holds it as well as by its own id, because not every model server
+-- gives a new id to every call.
+CREATE TABLE tool_calls (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    thread_id uuid NOT NULL REFERENCES threads ON DELETE CASCADE,
+    run_id uuid,
+    message_id text NOT NULL,
+    tool_call_id text NOT NULL,
+    name text NOT NULL,
+    args jsonb NOT NULL,
+    description text,
+    effect boolean NOT NULL,
+    allowed text[] NOT NULL,
+    decided_by text[] NOT NULL,
+    expires_at timestamptz,
+    status text NOT NULL CHECK (status IN
+        ('pending', 'approved', 'running', 'done', 'failed', 'unknown', 'rejected', 'responded', 'cancelled')),
+    decision text CHECK (decision IN ('approve', 'edit', 'reject', 'respond')),
+    decided_args jsonb,
+    message text,
+    decider_id uuid REFERENCES principals ON DELETE SET NULL,
+    decider_name text,
+    decided_at timestamptz,
+    result_type text,
+    result bytea,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (thread_id, message_id, tool_call_id)
+);
+CREATE INDEX tool_calls_listing ON tool_calls (created_at DESC, id DESC) WHERE allowed <> '{}';
+CREATE INDEX tool_calls_to_expire ON tool_calls (expires_at) WHERE status = 'pending' AND expires_at IS NOT NULL;

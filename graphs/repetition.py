@@ -1,0 +1,46 @@
+"""The same tool call again and again: counted in the conversation, so that a graph can end the turn."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+
+
+def fingerprint(name: str, args: Mapping[str, Any]) -> str:
+    """Equal for calls of one tool with equal arguments, in whatever order they stand."""
+    return f"{name} {json.dumps(args, sort_keys=True, default=str)}"
+
+
+def open_calls(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, list[ToolCall]]:
+    """The last message of the model, and those of its tool calls that have no result yet."""
+    answered = set()
+    for message in reversed(messages):
+        if isinstance(message, ToolMessage):
+            answered.add(message.tool_call_id)
+        if isinstance(message, AIMessage):
+            return message, [call for call in message.tool_calls if call["id"] not in answered]
+    return None, []
+
+
+def since_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """The messages after the last one of a person."""
+    last = max((place for place, message in enumerate(messages) if isinstance(message, HumanMessage)), default=-1)
+    return messages[last + 1 :]
+
+
+def most_repeated(messages: Sequence[BaseMessage]) -> tuple[str, int]:
+    """Of the model's open calls the one that it has made most often in this turn: the tool, and how often.
+
+    A message counts once, whatever it holds twice. Without open calls: ``("", 0)``.
+    """
+    _, waiting = open_calls(messages)
+    made = Counter[str]()
+    for message in since_question(messages):
+        if isinstance(message, AIMessage):
+            made.update({fingerprint(call["name"], call["args"]) for call in message.tool_calls})
+    counts = [(call["name"], made[fingerprint(call["name"], call["args"])]) for call in waiting]
+    return max(counts, key=lambda found: found[1], default=("", 0))
