@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph.state import CompiledStateGraph
 
+from app.store.memory import Memory
 from core.database import Pool
 from core.domain import Principal
 from core.errors import NotFound
@@ -62,6 +63,7 @@ class Ground:
 
     pool: Pool
     saver: AsyncPostgresSaver
+    memory: Memory
 
 
 BuildAgents: TypeAlias = Callable[[Ground], Iterable[Agent]]

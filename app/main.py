@@ -21,6 +21,7 @@ from app.routes import (
     runs,
     search,
     sources,
+    store,
     threads,
     uploads,
 )
@@ -58,7 +59,7 @@ def create_app(
     app.add_middleware(BodyLimit, settings=settings.api)
     add_problem_handlers(app)
     documents_in = (uploads, documents, sources, jobs, collections, reconcile)
-    for module in (operations, *documents_in, search, assistants, threads, runs, openai):
+    for module in (operations, *documents_in, search, assistants, threads, runs, store, openai):
         app.include_router(module.router)
     return app
 

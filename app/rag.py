@@ -35,7 +35,9 @@ def rag_agent(
     search: Search, chat: BaseChatModel, collections: Collections, ground: Ground, settings: Settings
 ) -> Agent:
     """The ``rag`` graph as an assistant."""
-    graph = rag_graph(search, chat, settings.retrieval).compile(checkpointer=ground.saver, name="rag")
+    graph = rag_graph(search, chat, settings.retrieval).compile(
+        checkpointer=ground.saver, store=ground.memory, name="rag"
+    )
     # What the nodes share among themselves is nobody's business outside: states and streams show the output only.
     graph.stream_channels = graph.output_channels
     return Agent(

@@ -13,6 +13,9 @@ from app.agents import Agents, BuildAgents, Ground, no_agents, register
 from app.rag import rag_agent
 from app.runs.run import Runs
 from app.runs.runner import Runner
+from app.store.item import Items
+from app.store.meaning import has_vectors, prepare_vectors
+from app.store.memory import Memory
 from app.thread import Threads
 from core.database import PREPARE_LOCK, Pool, exclusive, migrate, open_pool
 from core.index import VectorIndex
@@ -64,6 +67,8 @@ class Services:
     threads: Threads
     runs: Runs
     runner: Runner
+    items: Items
+    memory: Memory
 
 
 async def prepare_database(pool: Pool) -> list[str]:
@@ -72,6 +77,7 @@ async def prepare_database(pool: Pool) -> list[str]:
         applied = await migrate(pool)
         await apply_job_schema(pool)
         await create_saver(pool).setup()
+        await prepare_vectors(pool)
     return applied
 
 
@@ -116,8 +122,10 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             reranking=None if reranker is None else reranking(reranker, settings.reranker),
         )
         saver = create_saver(pool)
+        items = Items(pool, embedder, settings.store, vectors=await has_vectors(pool))
+        memory = Memory(items, settings.store)
         chat = await stack.enter_async_context(open_chat(settings.chat))
-        ground = Ground(pool=pool, saver=saver)
+        ground = Ground(pool=pool, saver=saver, memory=memory)
         agents = Agents([rag_agent(search, chat, collections, ground, settings), *more_agents(ground)])
         await register(pool, agents)
         runs, documents, jobs, blobs = Runs(pool), Documents(pool), Jobs(job_app), open_blobs(settings)
@@ -144,4 +152,6 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             threads=Threads(pool, saver),
             runs=runs,
             runner=runner,
+            items=items,
+            memory=memory,
         )

@@ -254,6 +254,20 @@ class RerankerSettings(Section):
     default: bool = Field(False, description="Whether searches that do not say use it.")
 
 
+class StoreSettings(Section):
+    """The long-term store of agents and clients."""
+
+    fields: str | None = Field(
+        "$",
+        description="Paths of an item's value that it is found by, with commas between them; $: the whole value; empty: "
+        "the store is not searched by meaning.",
+    )
+    ttl_minutes: float | None = Field(
+        None, gt=0, description="How long an item is kept that says nothing of it, in minutes; empty: for ever."
+    )
+    refresh_on_read: bool = Field(True, description="Whether reading an item lets the time that it is kept begin anew.")
+
+
 class LogSettings(Section):
     """The logs; they never hold keys, questions or document text."""
 
@@ -283,6 +297,7 @@ class Settings(BaseSettings):
     sources: SourceSettings = SourceSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     reranker: RerankerSettings = RerankerSettings()
+    store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -7,6 +7,7 @@
 | `asks` | interrupts once for each text of `questions` (default: one), and answers with what it was told |
 | `nested` | a subgraph `inner` of two nodes between `before` and `after`; custom events from everywhere |
 | `fails` | raises after one good step: what we foresee (`{"kind": "known"}`), or something else |
+| `remembers` | puts the last message's text into the store, below `name` (context), and tells what is there |
 | `caller` | a model that calls a tool, `nap`, which takes `nap_s` seconds (context); then the model answers |
 """
 
@@ -27,6 +28,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
+from langgraph.store.base import BaseStore
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
@@ -226,6 +228,34 @@ def caller(saver: Saver) -> Graph:
     return graph.compile(checkpointer=saver, name="caller")
 
 
+@dataclass(frozen=True)
+class Whose:
+    """Whose memory a run is about."""
+
+    name: str = "nobody"
+
+
+def remembers(saver: Saver, store: BaseStore) -> Graph:
+    async def note(state: Talk, runtime: Runtime[Whose]) -> dict[str, Any]:
+        assert runtime.store is not None
+        text = state["messages"][-1].text
+        await runtime.store.aput(("notes", runtime.context.name), text, {"text": text})
+        return {"steps": ["note"]}
+
+    def tell(state: Talk, runtime: Runtime[Whose]) -> dict[str, Any]:
+        assert runtime.store is not None
+        found = runtime.store.search(("notes",))
+        return {"messages": [AIMessage(", ".join(sorted(item.key for item in found)))], "steps": ["tell"]}
+
+    graph = StateGraph(Talk, context_schema=Whose)
+    graph.add_node("note", note)
+    graph.add_node("tell", tell)
+    graph.add_edge(START, "note")
+    graph.add_edge("note", "tell")
+    graph.add_edge("tell", END)
+    return graph.compile(checkpointer=saver, store=store, name="remembers")
+
+
 BUILDERS = (echo, slow, asks, nested, fails, caller)
 
 
@@ -234,3 +264,5 @@ def build_agents(ground: Ground) -> Iterable[Agent]:
     for build in BUILDERS:
         name = build.__name__
         yield Agent(graph_id=name, name=name, description=f"A test's graph: {name}.", graph=build(ground.saver))
+    memory = remembers(ground.saver, ground.memory)
+    yield Agent(graph_id="remembers", name="remembers", description="A test's graph: remembers.", graph=memory)

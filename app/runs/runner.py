@@ -17,6 +17,7 @@ from psycopg_pool import PoolTimeout
 from app.agents import Agent, Agents
 from app.runs.log import Event, RunLog, last_seq, stored_events
 from app.runs.run import TERMINAL, Run, Runs
+from app.store.memory import remembering
 from core.database import Pool
 from core.domain import Principal
 from core.errors import PlatformError, Unavailable
@@ -124,7 +125,8 @@ class Runner:
         try:
             await self._runs.start(run.id)
             log.put("metadata", {"run_id": str(run.id), "attempt": run.attempt + 1})
-            await self._stream(run, log, drafts)
+            with remembering(run.principal.tenant):
+                await self._stream(run, log, drafts)
         except asyncio.CancelledError:
             if self._stopping:
                 await self._release(run, log)
