@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from app.agents import Agents, BuildAgents, Ground, no_agents, register
+from app.bell import Bell
 from app.rag import rag_agent
+from app.runs.log import EventLog
 from app.runs.run import Runs
 from app.runs.runner import Runner
 from app.store.item import Items
@@ -69,6 +71,7 @@ class Services:
     runner: Runner
     items: Items
     memory: Memory
+    events: EventLog
 
 
 async def prepare_database(pool: Pool) -> list[str]:
@@ -129,7 +132,11 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
         agents = Agents([rag_agent(search, chat, collections, ground, settings), *more_agents(ground)])
         await register(pool, agents)
         runs, documents, jobs, blobs = Runs(pool), Documents(pool), Jobs(job_app), open_blobs(settings)
-        intake, runner = Intake(pool, documents, blobs, jobs), Runner(pool, runs, agents)
+        bell = Bell(str(settings.database.url))
+        events = EventLog(pool, bell, limit=settings.runs.log_mb << 20)
+        intake, runner = Intake(pool, documents, blobs, jobs), Runner(events, runs, agents)
+        await stack.enter_async_context(bell.listening())
+        await stack.enter_async_context(events.writing())
         await stack.enter_async_context(runner.keep())
         yield Services(
             settings=settings,
@@ -154,4 +161,5 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             runner=runner,
             items=items,
             memory=memory,
+            events=events,
         )

@@ -268,6 +268,15 @@ class StoreSettings(Section):
     refresh_on_read: bool = Field(True, description="Whether reading an item lets the time that it is kept begin anew.")
 
 
+class RunSettings(Section):
+    """Runs of agents."""
+
+    log_mb: int = Field(
+        64, ge=1, description="Most of what one run has streamed that is kept, in MiB; the oldest goes first."
+    )
+    log_days: float = Field(7.0, gt=0, description="How long it is kept after the run's end, in days.")
+
+
 class LogSettings(Section):
     """The logs; they never hold keys, questions or document text."""
 
@@ -298,6 +307,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     reranker: RerankerSettings = RerankerSettings()
     store: StoreSettings = StoreSettings()
+    runs: RunSettings = RunSettings()
     log: LogSettings = LogSettings()
 
     @property

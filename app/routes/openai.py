@@ -117,7 +117,7 @@ async def parts(services: Services, run: Run) -> AsyncIterator[tuple[str, Any]]:
     usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     citations: list[Any] = []
     try:
-        async for event in services.runner.follow(run):
+        async for event in services.events.follow(run.id):
             data = orjson.loads(event.data)
             if event.event == "custom" and data.get("type") == "answer":
                 yield "text", data["text"]

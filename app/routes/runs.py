@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -13,16 +14,16 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from app.auth import Caller, Using
+from app.runs.frames import frames, read_modes
+from app.runs.playing import StreamMode
 from app.runs.run import Run
 from app.services import Services
-from app.sse import event_stream, sse
+from app.sse import event_stream
 from app.wire import plain
 from core.domain import Principal
 from core.errors import InvalidInput
 
 router = APIRouter(tags=["runs"])
-
-Mode = Literal["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints", "debug"]
 
 
 class RunCreate(BaseModel):
@@ -30,7 +31,7 @@ class RunCreate(BaseModel):
 
     assistant_id: str
     input: dict[str, Any] | None = None
-    stream_mode: Mode | list[Mode] = "values"
+    stream_mode: StreamMode | list[StreamMode] = "values"
     metadata: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
     config: dict[str, Any] | None = None
@@ -66,6 +67,7 @@ async def start(
         "stream_mode": stream_mode,
         "context": given,
         "recursion_limit": limit,
+        "stream_subgraphs": bool(body.stream_subgraphs),
     }
     if body.if_not_exists == "create":
         await services.threads.create(principal, thread_id, {}, if_exists="do_nothing")
@@ -77,29 +79,28 @@ def modes(body: RunCreate) -> list[str]:
     return [body.stream_mode] if isinstance(body.stream_mode, str) else list(body.stream_mode)
 
 
-def locations(run: Run) -> dict[str, str]:
-    """Where the run and its stream are, as the SDK reads them for rejoining."""
+def locations(run: Run, query: str = "") -> dict[str, str]:
+    """Where the run and its stream are, as the SDK reads them for rejoining: it keeps no query of its own."""
     place = f"/threads/{run.thread_id}/runs/{run.id}"
-    return {"Content-Location": place, "Location": f"{place}/stream"}
+    return {"Content-Location": place, "Location": f"{place}/stream" + (f"?{query}" if query else "")}
 
 
-async def frames(
+async def streamed(
     services: Services,
     run: Run,
     *,
     after: int = 0,
+    modes: list[str] | None = None,
     cancel: bool = False,
     drop: bool = False,
 ) -> AsyncGenerator[bytes]:
     """The run's events as frames; a reader who goes away stops the run only if it asked for that."""
     ended = False
     try:
-        last = after
-        async for event in services.runner.follow(run, after):
-            last = event.seq
-            yield sse(event.event, event.data, event.seq)
+        async with aclosing(frames(services.events, run.id, after=after, modes=modes)) as parts:
+            async for part in parts:
+                yield part
         ended = True
-        yield sse("end", "null", last + 1)
     finally:
         if cancel and not ended:
             await services.runner.cancel(run)
@@ -130,7 +131,7 @@ async def stream_run(
     """Start a run and stream its events."""
     run = await start(body, principal, services, thread_id, modes(body))
     cancel = body.on_disconnect == "cancel"
-    return event_stream(request, frames(services, run, cancel=cancel), locations(run))
+    return event_stream(request, streamed(services, run, cancel=cancel), locations(run))
 
 
 @router.post("/threads/{thread_id}/runs/wait")
@@ -156,7 +157,7 @@ async def stream_alone(body: RunCreate, request: Request, principal: Caller, ser
     thread_id = uuid.uuid4()
     body.if_not_exists = "create"
     run = await start(body, principal, services, thread_id, modes(body))
-    return event_stream(request, frames(services, run, drop=body.on_completion != "keep"), locations(run))
+    return event_stream(request, streamed(services, run, drop=body.on_completion != "keep"), locations(run))
 
 
 @router.post("/runs/wait")
@@ -208,14 +209,16 @@ async def rejoin_run(
     services: Using,
     last_event_id: Annotated[str | None, Header()] = None,
     cancel_on_disconnect: bool = False,
+    stream_mode: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
-    """The events of a run from the one after ``Last-Event-ID`` on, or from its first."""
+    """The events of a run from the one after ``Last-Event-ID`` on, or from its first; of some modes, or all."""
     run = await services.runs.get(principal, thread_id, run_id)
     try:
         after = max(0, int(last_event_id)) if last_event_id else 0
     except ValueError as error:
         raise InvalidInput("Last-Event-ID must be the id of an event of this run, or -1.") from error
-    return event_stream(request, frames(services, run, after=after, cancel=cancel_on_disconnect), locations(run))
+    parts = streamed(services, run, after=after, modes=read_modes(stream_mode), cancel=cancel_on_disconnect)
+    return event_stream(request, parts, locations(run, request.url.query))
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)

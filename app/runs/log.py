@@ -1,148 +1,168 @@
-"""The ordered event log of runs: written in batches, then read by any number of streams, from any place in it."""
+"""The ordered event log of runs: written by whoever executes them, followed from any place at any process."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg_pool import PoolTimeout
-
+from app.bell import Bell
+from app.runs.feed import Event, Feed
+from app.runs.run import TERMINAL
+from app.runs.writing import RunLog, Writer
 from app.wire import to_json
 from core.database import Pool
 
 logger = logging.getLogger(__name__)
 
-RETRY_S = 0.5
 PAGE = 500
-LAST_SEQ = 2**31 - 1
+RECHECK_S = 10.0
+"""How often a reader looks without having been told to."""
+
+READ = b"""
+SELECT r.status, r.events_until, e.seq, e.event, e.data FROM runs r LEFT JOIN LATERAL (
+    SELECT seq, event, data FROM run_events WHERE run_id = r.id AND seq > %s ORDER BY seq LIMIT %s
+) e ON true WHERE r.id = %s
+"""
+OPEN = b"""
+SELECT coalesce(max(seq), 0) AS last_seq, coalesce(sum(length(data)), 0)::bigint AS chars
+FROM run_events WHERE run_id = %s
+"""
 
 
-class Event(NamedTuple):
-    """An event of a run; ``seq`` counts from 1 without gaps, ``data`` is one line of JSON."""
+class EventLog:
+    """What the runs of all processes have said, for the readers at this one."""
 
-    seq: int
-    event: str
-    data: str
-
-
-class RunLog:
-    """The log of a run that this process executes.
-
-    An event is shown only when it is stored, so that a stream that is cut and taken up again, even at another process
-    or after a crash, misses nothing and repeats nothing.
-    """
-
-    def __init__(self, pool: Pool, run_id: UUID, last_seq: int) -> None:
+    def __init__(self, pool: Pool, bell: Bell, *, limit: int) -> None:
         self._pool = pool
-        self._run_id = run_id
-        self._first_seq = last_seq + 1
-        self._waiting: list[Event] = []
-        self._shown: list[Event] = []
-        self._next_seq = last_seq + 1
-        self._closed = False
-        self._work = asyncio.Event()
-        self._news = asyncio.Condition()
-        self._writer = asyncio.create_task(self._write(), name=f"log-{run_id}")
+        self._feeds: dict[UUID, Feed] = {}
+        self._writer = Writer(pool, limit)
+        bell.on("ragstone_log", self._hear_log)
+        bell.on("ragstone_runs", self._hear_run)
 
-    def put(self, event: str, data: Any) -> None:
-        """Add an event; it is stored soon after."""
-        self._waiting.append(Event(self._next_seq, event, to_json(data)))
-        self._next_seq += 1
-        self._work.set()
-
-    async def flush(self) -> None:
-        """Wait until every event that was put is stored."""
-        async with self._news:
-            await self._news.wait_for(lambda: not self._waiting)
-
-    async def close(self) -> None:
-        """Store what is left and end every stream."""
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Write what is put into the logs while the block runs."""
+        task = asyncio.create_task(self._writer.run(), name="log-writer")
         try:
-            await self.flush()
+            yield
         finally:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
-            self._closed = True
-            async with self._news:
-                self._news.notify_all()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
-    async def follow(self, after: int) -> AsyncIterator[Event]:
-        """The events that this process stores, after ``after``, until the log is closed."""
-        place = max(0, after + 1 - self._first_seq)
-        while True:
-            async with self._news:
-                while len(self._shown) <= place and not self._closed:
-                    await self._news.wait()
-            fresh = self._shown[place:]
-            if not fresh:
-                return
-            for event in fresh:
-                yield event
-            place += len(fresh)
+    async def open(self, run_id: UUID, attempt: int) -> RunLog:
+        """The log of a run that this process executes; a later attempt goes on where the one before it ended."""
+        last_seq, chars = 0, 0
+        if attempt > 0:
+            # Whoever executed the run before is not storing anything any more once we had this lock.
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute("SELECT FROM runs WHERE id = %s FOR UPDATE", (run_id,))
+                row = await (await connection.execute(OPEN, (run_id,))).fetchone()
+            if row is not None:
+                last_seq, chars = row["last_seq"], row["chars"]
+        feed = self._hold(run_id)
+        feed.written_here = True
+        log = RunLog(self._writer, feed, run_id, attempt, lambda: self._let_go(run_id, feed))
+        log.go_on(last_seq, chars)
+        return log
 
-    @property
-    def first_seq(self) -> int:
-        """The first event that this process stores; earlier ones are only in the database."""
-        return self._first_seq
+    async def follow(self, run_id: UUID, after: int = 0) -> AsyncGenerator[Event]:
+        """The run's events after ``after``, to its end, wherever it is executed.
 
-    async def _write(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            batch = list(self._waiting)
-            try:
-                await self._store(batch)
-            except (psycopg.OperationalError, PoolTimeout) as error:
-                logger.warning("events of run %s wait for the database: %s", self._run_id, type(error).__name__)
-                await asyncio.sleep(RETRY_S)
-                self._work.set()
-                continue
-            except psycopg.Error as error:
-                # Its thread was deleted: nobody can read what would have been stored.
-                logger.warning("events of run %s are dropped: %s", self._run_id, type(error).__name__)
-                async with self._news:
-                    del self._waiting[: len(batch)]
-                    self._news.notify_all()
-                continue
-            async with self._news:
-                del self._waiting[: len(batch)]
-                self._shown.extend(batch)
-                self._news.notify_all()
+        What is no longer kept is said: an ``error`` event with the error ``Gap`` takes the place of the missing ones.
+        """
+        async with aclosing(self.pages(run_id, after)) as pages:
+            async for page in pages:
+                for event in page:
+                    yield event
 
-    async def _store(self, batch: list[Event]) -> None:
-        async with self._pool.connection() as connection, connection.transaction():
-            await connection.cursor().executemany(
-                "INSERT INTO run_events (run_id, seq, event, data) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                [(self._run_id, *event) for event in batch],
-            )
+    async def pages(self, run_id: UUID, after: int = 0) -> AsyncGenerator[list[Event]]:
+        """The events of `follow`, those that are there at once together."""
+        feed = self._hold(run_id)
+        try:
+            while True:
+                seen, page, ended = feed.news, feed.after(after), False
+                if page is None or (not page and not feed.written_here):
+                    page, ended = await self._read(run_id, after)
+                if page:
+                    yield with_gap(page, after)
+                    after = page[-1].seq
+                elif ended:
+                    return
+                else:
+                    await feed.wait(seen, RECHECK_S)
+        finally:
+            self._let_go(run_id, feed)
+
+    async def ended(self, run_id: UUID) -> None:
+        """Return when the run has ended or is gone, wherever it is executed."""
+        feed = self._hold(run_id)
+        try:
+            while True:
+                seen = feed.news
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute(
+                        "SELECT FROM runs WHERE id = %s AND status <> ALL(%s)", (run_id, list(TERMINAL))
+                    )
+                if not cursor.rowcount:
+                    return
+                await feed.wait(seen, RECHECK_S)
+        finally:
+            self._let_go(run_id, feed)
+
+    async def _read(self, run_id: UUID, after: int) -> tuple[list[Event], bool]:
+        """The stored events after ``after``, and whether there will be no more."""
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(READ, (after, PAGE, run_id))).fetchall()
+        if not rows:
+            return [], True
+        events = [Event(row["seq"], row["event"], row["data"]) for row in rows if row["seq"] is not None]
+        until = rows[0]["events_until"] or 0
+        if not events and until > after:
+            return [gap(after, until)], False
+        return events, rows[0]["status"] in TERMINAL
+
+    def _hold(self, run_id: UUID) -> Feed:
+        feed = self._feeds.setdefault(run_id, Feed())
+        feed.users += 1
+        return feed
+
+    def _let_go(self, run_id: UUID, feed: Feed) -> None:
+        feed.users -= 1
+        if feed.users == 0 and self._feeds.get(run_id) is feed:
+            del self._feeds[run_id]
+
+    def _hear_log(self, said: str | None) -> None:
+        writer, *run_ids = said.split() if said else ("",)
+        if said is None:
+            self._ring(list(self._feeds))
+        elif writer != str(self._writer.id):
+            self._ring([UUID(run_id) for run_id in run_ids])
+
+    def _hear_run(self, said: str | None) -> None:
+        self._ring(list(self._feeds) if said is None else [UUID(said.split()[1])])
+
+    def _ring(self, run_ids: Iterable[UUID]) -> None:
+        for run_id in run_ids:
+            if feed := self._feeds.get(run_id):
+                feed.ring()
 
 
-async def last_seq(pool: Pool, run_id: UUID) -> int:
-    """The number of the run's last stored event; 0 when it has none."""
-    async with pool.connection() as connection:
-        cursor = await connection.execute(
-            "SELECT coalesce(max(seq), 0) AS seq FROM run_events WHERE run_id = %s", (run_id,)
-        )
-        row = await cursor.fetchone()
-    return int(row["seq"]) if row else 0
+def with_gap(page: list[Event], after: int) -> list[Event]:
+    """The page, behind a word about what is missing before it."""
+    missing = page[0].seq > after + 1
+    return [gap(after, page[0].seq - 1), *page] if missing else page
 
 
-async def stored_events(pool: Pool, run_id: UUID, after: int, before: int = LAST_SEQ) -> AsyncIterator[Event]:
-    """The stored events after ``after`` and before ``before`` that are there now."""
-    while True:
-        async with pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT seq, event, data FROM run_events WHERE run_id = %s AND seq > %s AND seq < %s "
-                "ORDER BY seq LIMIT %s",
-                (run_id, after, before, PAGE),
-            )
-            rows = await cursor.fetchall()
-        for row in rows:
-            after = row["seq"]
-            yield Event(row["seq"], row["event"], row["data"])
-        if len(rows) < PAGE:
-            return
+def gap(after: int, until: int) -> Event:
+    """The event that stands for those after ``after`` up to ``until``, which are no longer kept."""
+    said: Mapping[str, Any] = {
+        "error": "Gap",
+        "message": f"Events {after + 1} to {until} of this run are no longer kept. Read the thread's state instead.",
+        "first": after + 1,
+        "last": until,
+    }
+    return Event(until, "error", to_json(said))

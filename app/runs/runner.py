@@ -11,36 +11,33 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from psycopg_pool import PoolTimeout
 
 from app.agents import Agent, Agents
-from app.runs.log import Event, RunLog, last_seq, stored_events
-from app.runs.run import TERMINAL, Run, Runs
+from app.runs.log import EventLog
+from app.runs.playing import play
+from app.runs.run import Run, Runs
+from app.runs.writing import RunLog
 from app.store.memory import remembering
-from core.database import Pool
 from core.domain import Principal
 from core.errors import PlatformError, Unavailable
 
 logger = logging.getLogger(__name__)
 
 RENEW_S = 2.0
-POLL_S = 0.2
 RELEASE_S = 5.0
 """How long a stopping process tries to hand over a run; after that its lease does it."""
-STREAM_NAMES = {"messages-tuple": "messages"}
-"""The protocol's stream modes that have another name in LangGraph."""
 
 
 class Runner:
     """The runs of this process. A run outlives the request that started it, and the process that executes it."""
 
-    def __init__(self, pool: Pool, runs: Runs, agents: Agents) -> None:
-        self._pool = pool
+    def __init__(self, events: EventLog, runs: Runs, agents: Agents) -> None:
+        self._events = events
         self._runs = runs
         self._agents = agents
         self._worker = uuid.uuid4()
-        self._logs: dict[UUID, RunLog] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._ending: set[UUID] = set()
         self._stopping = False
@@ -71,40 +68,17 @@ class Runner:
             kwargs=dict(kwargs),
             metadata={**metadata, **identity},
         )
-        self._launch(run, RunLog(self._pool, run.id, 0))
+        self._launch(run, await self._events.open(run.id, run.attempt))
         return run
 
     def _launch(self, run: Run, log: RunLog) -> None:
-        self._logs[run.id] = log
         task = asyncio.create_task(self._execute(run, log), name=f"run-{run.id}")
         self._tasks[run.id] = task
-        task.add_done_callback(lambda _: (self._tasks.pop(run.id, None), self._logs.pop(run.id, None)))
-
-    async def follow(self, run: Run, after: int = 0) -> AsyncIterator[Event]:
-        """The run's events after ``after``, to its end, wherever it is executed."""
-        while (log := self._logs.get(run.id)) is None:
-            ended = await self._has_ended(run)
-            async for event in stored_events(self._pool, run.id, after):
-                after = event.seq
-                yield event
-            if ended:
-                return
-            await asyncio.sleep(POLL_S)
-        async for event in stored_events(self._pool, run.id, after, before=log.first_seq):
-            after = event.seq
-            yield event
-        async for event in log.follow(after):
-            yield event
-
-    async def _has_ended(self, run: Run) -> bool:
-        return (await self._runs.get(run.principal, run.thread_id, run.id)).status in TERMINAL
+        task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
 
     async def wait(self, run: Run) -> Run:
         """The run when it has ended."""
-        async for _ in self.follow(run):
-            pass
-        while not await self._has_ended(run):  # noqa: ASYNC110 (the end may come from another process)
-            await asyncio.sleep(POLL_S / 10)
+        await self._events.ended(run.id)
         return await self._runs.get(run.principal, run.thread_id, run.id)
 
     async def cancel(self, run: Run) -> None:
@@ -162,23 +136,24 @@ class Runner:
     async def _stream(self, run: Run, log: RunLog, drafts: dict[str, str]) -> None:
         agent = self._agents.get(str(run.assistant_id))
         config = self._config(run, agent)
-        wanted = list(run.kwargs["stream_mode"])
-        modes = list(dict.fromkeys([*[STREAM_NAMES.get(mode, mode) for mode in wanted], "messages"]))
         context = await agent.open_context(run.principal, run.kwargs.get("context") or {})
         state = await agent.graph.aget_state(config)
         # After a crash the run goes on from its last checkpoint; without one of its own it starts from its input.
         resume = run.attempt > 0 and (state.metadata or {}).get("run_id") == str(run.id)
-        async for mode, payload in agent.graph.astream(
+        events = play(
+            agent.graph,
             None if resume else run.kwargs["input"],
             config,
-            context=context,
-            stream_mode=modes,
-            durability="sync",
-        ):
-            if mode == "messages":
-                _keep(drafts, payload, agent.draft_node)
-            if mode in wanted or (mode == "messages" and "messages-tuple" in wanted):
-                log.put(mode, payload)
+            context,
+            modes=run.kwargs["stream_mode"],
+            subgraphs=run.kwargs.get("stream_subgraphs", False),
+            on_message=lambda message, metadata: _keep(drafts, message, metadata, agent.draft_node),
+        )
+        async with contextlib.aclosing(events):
+            async for event, data in events:
+                log.put(event, data)
+                if log.crowded:
+                    await log.flush()
 
     def _config(self, run: Run, agent: Agent) -> Any:
         return {
@@ -232,7 +207,7 @@ class Runner:
                     self._stop(run_id)
                 for run in await self._runs.take_over(self._worker):
                     logger.warning("run %s is taken over: its process is gone", run.id)
-                    self._launch(run, RunLog(self._pool, run.id, await last_seq(self._pool, run.id)))
+                    self._launch(run, await self._events.open(run.id, run.attempt))
             except Exception as error:  # noqa: BLE001 (without a keeper every lease of this process would run out)
                 logger.warning("runs could not be renewed: %s", type(error).__name__)
             await asyncio.sleep(RENEW_S)
@@ -248,8 +223,7 @@ def as_error(failure: Exception) -> dict[str, Any]:
     }
 
 
-def _keep(drafts: dict[str, str], payload: Any, node: str | None) -> None:
+def _keep(drafts: dict[str, str], message: BaseMessage, metadata: Mapping[str, Any], node: str | None) -> None:
     """Collect what a person sees of an answer while it is written."""
-    message, metadata = payload
     if isinstance(message, AIMessageChunk) and message.id and node in (None, metadata.get("langgraph_node")):
         drafts[message.id] = drafts.get(message.id, "") + message.text
