@@ -88,7 +88,7 @@ MOMENT = re.compile(
 def moment_of(text: str) -> datetime | None:
     """The moment of an ISO 8601 date or date and time; ``None`` when the text is none.
 
-    A date is its first moment, and a time without a zone is in UTC. The database has a function of the same name.
+    A date is its first moment, and a time without a zone is in UTC. ``moments_of`` of the database says the same.
     """
     if not MOMENT.fullmatch(text):
         return None

@@ -7,7 +7,7 @@ false, never null, so that ``NOT`` means what it says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, LiteralString, NamedTuple
 
@@ -23,6 +23,7 @@ COLUMNS: dict[str, LiteralString] = {
     "created_at": "d.created_at",
     "source": "d.source_id",
 }
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COMPARISONS: dict[str, LiteralString] = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
@@ -97,16 +98,21 @@ def _metadata(condition: Condition) -> Predicate:
 def _any(field: str, values: Sequence[Any], kind: FieldKind | None) -> Predicate:
     """One of the values is the field's, or among the list that the field holds."""
     if kind is FieldKind.DATE:
-        return Predicate("coalesce(moment_of(d.metadata ->> %s::text) = ANY(%s), false)", [field, list(values)])
+        return Predicate("coalesce((d.moments -> %s::text) = ANY(%s), false)", [field, [_micros(v) for v in values]])
     forms = [Jsonb({field: form}) for value in values for form in (value, [value])]
     return Predicate("(d.metadata @> ANY(%s))", [forms])
+
+
+def _micros(moment: datetime) -> Jsonb:
+    """Microseconds since 1970, as ``documents.moments`` has them."""
+    return Jsonb((moment - EPOCH) // timedelta(microseconds=1))
 
 
 def _range(condition: Condition) -> Predicate:
     sign = COMPARISONS[condition.operator]
     if isinstance(condition.operand, datetime):
-        moment: LiteralString = "coalesce(moment_of(d.metadata ->> %s::text) " + sign + " %s, false)"
-        return Predicate(moment, [condition.field, condition.operand])
+        moment: LiteralString = "coalesce((d.moments -> %s::text) " + sign + " %s, false)"
+        return Predicate(moment, [condition.field, _micros(condition.operand)])
     # Numbers are compared as JSON, which PostgreSQL does exactly and without a cast that may fail.
     number: LiteralString = (
         "coalesce(jsonb_typeof(d.metadata -> %s::text) = 'number' AND (d.metadata -> %s::text) " + sign + " %s, false)"
