@@ -1,6 +1,6 @@
 """``python -m benchmarks``: every quick benchmark, one after the other, printed and put into docs/benchmarks.md.
 
-With ``--documents FOLDER`` the formats of the documents in that folder are measured too. One that fails does not keep
+With ``--data FOLDER`` the formats of the documents in that folder are measured too. One that fails does not keep
 the others from running; at the end stands which failed and which were not asked for.
 """
 
@@ -21,15 +21,15 @@ OTHERS = ("scale", "rebuild", "chat_models")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run each in a process of its own, so that none inherits another's memory; the first failure's status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run every quick benchmark.")
-    parser.add_argument("--documents", metavar="FOLDER", help="also measure the formats of the documents in there")
-    folder = parser.parse_args(arguments).documents
+    parser.add_argument("--data", metavar="FOLDER", help="also measure the formats of the documents in there")
+    folder = parser.parse_args(arguments).data
     failed = {}
     for name in (*QUICK, *(["formats"] if folder else [])):
         words = ["--data", folder] if name == "formats" else []
         status = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--record", *words], cwd=ROOT, check=False)
         if status.returncode:
             failed[name] = status.returncode
-    others = ["formats (give --documents FOLDER)"] if not folder else []
+    others = ["formats (give --data FOLDER)"] if not folder else []
     print(f"Not measured: {', '.join([*others, *OTHERS])}; `python -m benchmarks.NAME --help` says what each needs")
     if failed:
         print(f"Failed, and docs/benchmarks.md keeps their last figures: {', '.join(failed)}", file=sys.stderr)

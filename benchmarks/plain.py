@@ -1,7 +1,7 @@
 """Ingestion against the plain LangChain pipeline, on the same files with chunks of the same size.
 
     python -m benchmarks.plain
-    python -m benchmarks.plain --documents FOLDER
+    python -m benchmarks.plain --data FOLDER
 
 The other side is `benchmarks/plain_pipeline.py`: PyPDFLoader or TextLoader, RecursiveCharacterTextSplitter,
 HuggingFaceEmbeddings and Chroma, with the same weights in the same numbers on as many threads. Its packages do not get
@@ -77,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     where = circumstances("plain", arguments)
     options = _arguments(arguments)
     with temporary_folder() as folder:
-        paths = files_in(options.documents) if options.documents else make_files(folder / "documents")
+        paths = files_in(options.data) if options.data else make_files(folder / "documents")
         if not paths:
-            print(f"There is no PDF or text in {options.documents}: nothing was measured", file=sys.stderr)
+            print(f"There is no PDF or text in {options.data}: nothing was measured", file=sys.stderr)
             return 1
         try:
             python = environment()
@@ -281,7 +281,7 @@ def ratios(ours: Sequence[Turn], theirs: Sequence[Turn]) -> list[str]:
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     made = parser("plain", "Ingestion against the plain LangChain pipeline.")
-    made.add_argument("--documents", type=Path, metavar="FOLDER", help="PDFs and text; made when left out")
+    made.add_argument("--data", type=Path, metavar="FOLDER", help="PDFs and text; made when left out")
     made.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     made.add_argument(
         "--backend", choices=("torch", "openvino"), default="torch", help="Ragstone's; the other side is on torch"

@@ -71,7 +71,7 @@ class FsspecBlobs:
                 self._filesystem.mv(f"{path}.part", path)
                 if self._local:
                     _sync_folders(Path(path).parent, Path(self._root))
-            except Exception:
+            except Exception:  # whatever ends it, half a file must not stay
                 with suppress(Exception):
                     self._filesystem.rm_file(f"{path}.part")
                 raise
@@ -142,7 +142,7 @@ def translated(done: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise NotFound("The original file is no longer there; upload the document again.") from error
-    except Exception as error:
+    except Exception as error:  # see above
         why = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         raise Unavailable(
             f"The file could not be {done} ({why}). "

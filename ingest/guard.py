@@ -52,10 +52,10 @@ class Guard:
         except PlatformError as error:
             (self._breaker.failed if isinstance(error, Unavailable) else self._breaker.succeeded)()
             raise
-        except Exception:
+        except Exception:  # what is not of ours was not foreseen, and counts as no answer
             self._breaker.failed()
             raise
-        except BaseException:
+        except BaseException:  # cancelled, which says nothing of the source
             self._breaker.left()
             raise
         else:

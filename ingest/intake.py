@@ -85,7 +85,7 @@ class Intake:
                     continue
                 # Those of a failed document are written again: they may be what was missing.
                 await self._blobs.put(known[file.upload.sha256][0], file.body)
-        except BaseException:
+        except BaseException:  # whatever ends it, bytes without a row must not stay
             for document in stored.values():
                 with suppress(PlatformError):
                     await self._blobs.delete(blob_key(tenant, document))

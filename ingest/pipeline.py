@@ -35,8 +35,8 @@ class Pipeline:
                 break
             except StampChanged:
                 continue
+            # Whatever went wrong with a version that was replaced meanwhile is nothing against the new one.
             except Exception as error:
-                # What went wrong with a version that was replaced meanwhile is nothing against the new one.
                 if not await self.builder.progress.is_current(claim):
                     raise Superseded from error
                 raise

@@ -79,7 +79,7 @@ async def carry_out(pool: Pool, builder: Builder, record: int) -> None:
         return
     try:
         findings = await Reconciler(pool, builder).run(repair=row["repair"])
-    except Exception as error:
+    except Exception as error:  # whoever asked must learn of every failure
         async with pool.connection() as connection:
             await connection.execute(
                 "UPDATE reconciliations SET error = %s, finished_at = now() WHERE id = %s", (reason(error), record)

@@ -119,7 +119,7 @@ async def _attempt(
             raise JobAborted from None
         await _give_back(work.pool, job.id)
         raise
-    except Exception as error:
+    except Exception as error:  # `judge` sorts whatever comes
         verdict = judge(error, job.attempts)
         if verdict.free:
             await _give_back(work.pool, job.id)
@@ -147,8 +147,6 @@ async def _give_back(pool: Pool, job: int | None) -> None:
 
 async def _record(work: Work, task: str, document: DocumentId, error: Exception, *, again: bool) -> None:
     said = f"{reason(error)} It will be tried again by itself." if again else reason(error)
-    if not again:
-        logger.warning("%s of document %s failed: %s", task, document, type(error).__name__)
     if task == "erase":
         async with work.pool.connection() as connection:
             await connection.execute(

@@ -50,7 +50,7 @@ def add_upkeep_tasks(
 async def _attempt(rebuilder: Rebuilder, collection: CollectionId, attempts: int) -> None:
     try:
         await rebuilder.run(collection)
-    except Exception as error:
+    except Exception as error:  # `judge` sorts whatever comes
         if judge(error, attempts).again:
             raise
         logger.warning("collection %s could not be made anew: %s", collection, type(error).__name__)

@@ -82,7 +82,7 @@ class AnswerFeed:
                 self._show(fold(self._view, part.event, part.data))
         except ApiError as error:
             self._show(replace(self._view, error=str(error)))
-        except Exception:
+        except Exception:  # a reader must not wait for ever for an answer that a mistake has ended
             logger.exception("an answer could not be read")
             self._show(replace(self._view, error="The answer could not be read. The log of this page has the reason."))
         finally:

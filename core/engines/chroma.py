@@ -316,7 +316,7 @@ def translated() -> Iterator[None]:
         yield
     except PlatformError:
         raise
-    except Exception as error:
+    except Exception as error:  # the client raises bare exceptions
         raise Unavailable(
             f"Chroma does not answer as it should: start it, or check CHROMA__URL. ({type(error).__name__})"
         ) from error

@@ -38,7 +38,7 @@ class PrefixSource:
         """
         try:
             found = await asyncio.to_thread(self._list)
-        except Exception as error:
+        except Exception as error:  # a store's own package raises whatever it likes
             raise translate(error, self._address) from error
         for path, info in sorted(found.items()):
             relative = path.strip("/").removeprefix(self._root).strip("/")
@@ -62,7 +62,7 @@ class PrefixSource:
             raise Unavailable(f"{item.id!r} took longer than {self._timeout_s:g} s to fetch.") from error
         except PlatformError:
             raise
-        except Exception as error:
+        except Exception as error:  # a store's own package raises whatever it likes
             raise translate(error, item.id) from error
         finally:
             # A thread cannot be stopped: told so, it ends at its next piece and leaves the target alone.

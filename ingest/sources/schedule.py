@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from procrastinate.jobs import Status
 
 from core.database import Pool
@@ -12,8 +10,6 @@ from ingest.jobs import Jobs
 from ingest.retry import ATTEMPTS, judge, reason
 from ingest.sources.row import SourceId, Sources
 from ingest.sources.sync import Syncer
-
-logger = logging.getLogger(__name__)
 
 LOST = "The look at this source was lost with its worker. Sync it again."
 DIED = f"The worker died {ATTEMPTS} times while it looked at this source. Its log says why; then sync it again."
@@ -54,10 +50,9 @@ async def attempt(syncer: Syncer, pool: Pool, source: SourceId, attempts: int) -
         return
     try:
         await syncer.run(source)
-    except Exception as error:
+    except Exception as error:  # `judge` sorts whatever comes
         if judge(error, attempts).again:
             await sources.postpone(source, f"{reason(error)} It will be tried again by itself.")
         else:
-            logger.warning("source %s failed: %s", source, type(error).__name__)
             await sources.end(source, {}, reason(error))
         raise

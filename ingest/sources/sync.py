@@ -189,7 +189,7 @@ class Syncer:
         except PlatformError:
             breaker.succeeded()
             raise
-        except BaseException:
+        except BaseException:  # cancelled, or a mistake of ours: nothing against the host
             breaker.left()
             raise
         breaker.succeeded()

@@ -191,7 +191,7 @@ class EdgeIndex:
                     await self._grown.wait()
                 self._grown.clear()
                 await self.optimise()
-            except Exception:
+            except Exception:  # whatever went wrong once must not end the keeping
                 LOGGER.exception("could not optimise the vector index, next try in %.0f s", RETRY_S)
                 await asyncio.sleep(RETRY_S)
 
@@ -270,7 +270,7 @@ class EdgeIndex:
             shard.kept = shard.deleted
             done = _catch_up(shard, journal, 0)
             return self._writer.submit(self._switch, shard, journal, done).result()
-        except BaseException:
+        except BaseException:  # whatever ends it, half a copy must not stay
             if self._live.path != ready:
                 shutil.rmtree(ready, ignore_errors=True)
             raise

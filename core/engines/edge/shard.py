@@ -30,7 +30,7 @@ def translated() -> Iterator[None]:
         yield
     except (PlatformError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:
+    except BaseException as error:  # a panic of the engine is no `Exception`
         raise Unavailable(f"The vector index failed: {error}") from error
 
 
@@ -209,7 +209,7 @@ def load(path: Path, dimension: int) -> Shard:
     """
     try:
         return Shard(engine.EdgeShard.load(str(path), config(dimension)), path, settled=0)
-    except BaseException as error:
+    except BaseException as error:  # a panic of the engine is no `Exception`
         raise Unavailable(
             f"The vector index in {str(path)!r} cannot be opened: {error}. Restore the folder from a backup, or "
             f"remove {str(path.parent)!r} and index the documents again."
