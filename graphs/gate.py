@@ -146,7 +146,9 @@ class Gate:
         if entry.status == "running":
             await self._ledger.doubt(entry.id)
         call = {"id": entry.tool_call_id, "name": entry.name}
-        return _message(call, explanation(entry), status="success" if entry.status == "responded" else "error")
+        told = _message(call, explanation(entry), status="success" if entry.status == "responded" else "error")
+        await self._ledger.note(entry.id, self._serde.dumps_typed(told))
+        return told
 
     def _call(self, message: AIMessage | None, call: ToolCall) -> Call:
         rule = self._rules[call["name"]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,16 +19,18 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-from core.database import Pool
+from core.database import Pool, open_pool
 from core.domain import Principal
+from core.settings import DatabaseSettings
 from graphs.gate import Gate
 from graphs.middleware import GateMiddleware, gated_subagents
-from tools.ledger import Ledger
+from tools.ledger import Decision, Ledger
 from tools.rule import READ_ONLY, Rule
 
 Script = Callable[[Sequence[BaseMessage]], AIMessage]
 CHARGE = Rule(description="Charge a customer.")
 RULES = {"charge": CHARGE, "task": READ_ONLY, "look": READ_ONLY}
+QUESTION: Any = {"messages": [{"role": "user", "content": "Charge Ann."}]}
 TABLE = "CREATE TABLE IF NOT EXISTS test_effects (number bigserial, what text NOT NULL)"
 
 
@@ -159,6 +162,29 @@ def _deep(pool: Pool, saver: AsyncPostgresSaver, main: Script, clerk: Script, ru
         subagents=[*gated_subagents(gate, [worker])],
         checkpointer=saver,
     )
+
+
+@asynccontextmanager
+async def process(url: str) -> AsyncIterator[Pool]:
+    """What a process has of its own: its connections, and what is built on them."""
+    async with open_pool(DatabaseSettings.model_validate({"url": url, "pool_min": 1, "pool_max": 8})) as pool:
+        yield pool
+
+
+def config_of(thread: UUID) -> Any:
+    """The config of a run on the thread."""
+    return {"configurable": {"thread_id": str(thread)}}
+
+
+def requests_of(state: Any) -> list[dict[str, Any]]:
+    """All that the open interrupts of a state ask."""
+    return [request for found in state.interrupts for request in found.value["action_requests"]]
+
+
+async def decide(pool: Pool, person: Principal, decisions: Mapping[UUID, Decision]) -> None:
+    """Decide calls in a transaction."""
+    async with pool.connection() as connection, connection.transaction():
+        await Ledger(pool).decide(connection, person, decisions)
 
 
 GRAPHS = {"root": root_graph, "agent": agent_graph, "deep": deep_graph, "subagent": subagent_graph}

@@ -165,6 +165,15 @@ class Ledger:
                 (status, *result, call),
             )
 
+    async def note(self, call: UUID, result: tuple[str, bytes]) -> None:
+        """Keep what the model was told of a call that did not run: its decision has reached the graph."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE tool_calls SET result_type = %s, result = %s, updated_at = clock_timestamp() "
+                "WHERE id = %s AND result IS NULL AND status IN ('rejected', 'responded', 'cancelled')",
+                (*result, call),
+            )
+
     async def decide(
         self, connection: Connection, principal: Principal, decisions: Mapping[UUID, Decision]
     ) -> list[Entry]:

@@ -30,3 +30,6 @@ CREATE TABLE tool_calls (
 );
 CREATE INDEX tool_calls_listing ON tool_calls (created_at DESC, id DESC) WHERE allowed <> '{}';
 CREATE INDEX tool_calls_to_expire ON tool_calls (expires_at) WHERE status = 'pending' AND expires_at IS NOT NULL;
+-- Decisions that have not reached their graph yet.
+CREATE INDEX tool_calls_decided ON tool_calls (thread_id)
+    WHERE decision IS NOT NULL AND result IS NULL AND status IN ('approved', 'rejected', 'responded');
