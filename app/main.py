@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from app.cors import allow_origins
+from app.idempotency.replay import Idempotency
 from app.limits import BodyLimit
 from app.problems import add_problem_handlers
 from app.routes import (
@@ -56,7 +58,10 @@ def create_app(
             "5XX": {"model": Problem, "content": {"application/problem+json": {}}},
         },
     )
+    # The last one stands first: what it lets through comes to the one above it.
+    app.add_middleware(Idempotency)
     app.add_middleware(BodyLimit, settings=settings.api)
+    allow_origins(app, settings.api)
     add_problem_handlers(app)
     documents_in = (uploads, documents, sources, jobs, collections, reconcile)
     for module in (operations, *documents_in, search, assistants, threads, runs, store, openai):

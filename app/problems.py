@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -111,12 +111,23 @@ def explain(found: Sequence[Any]) -> str:
     return "; ".join(lines)
 
 
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
+    errors.PlatformError: _platform,
+    HTTPException: _http,
+    RequestValidationError: _validation,
+    psycopg.OperationalError: _database,
+    psycopg.DataError: _unstorable,
+    PoolTimeout: _database,
+    Exception: _unforeseen,
+}
+
+
+async def respond(request: Request, error: Exception) -> JSONResponse:
+    """The response to an error that no handler of the app sees, because it stands before them."""
+    return await next(HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS)(request, error)
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error of the app as a problem."""
-    app.add_exception_handler(errors.PlatformError, _platform)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(psycopg.OperationalError, _database)
-    app.add_exception_handler(psycopg.DataError, _unstorable)
-    app.add_exception_handler(PoolTimeout, _database)
-    app.add_exception_handler(Exception, _unforeseen)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)

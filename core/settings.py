@@ -39,6 +39,14 @@ class ApiSettings(Section):
     max_upload_mb: int = Field(100, ge=1, description="Largest upload request, in MiB.")
     max_body_kb: int = Field(4096, ge=64, description="Largest request that is not an upload, in KiB.")
     max_question_chars: int = Field(20_000, ge=100, description="Longest message of a person, in characters.")
+    idempotency_hours: float = Field(
+        24.0, gt=0, description="How long the answer to an Idempotency-Key is kept, in hours."
+    )
+    cors_origins: str | None = Field(
+        None,
+        description="Origins of web pages that may call the API from a browser, such as https://chat.example.org, with "
+        "commas between them; *: any; empty: none.",
+    )
 
 
 class UiSettings(Section):
