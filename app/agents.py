@@ -39,7 +39,8 @@ class Agent:
     ``read_input`` checks a run's input and gives the form that is stored; it raises `InvalidInput`. ``open_context``
     makes the graph's context of who asks and of the ``context`` that the run was given; it raises `PlatformError`. It
     is called once to check a run and again wherever the run is executed. ``draft_node`` is the node whose tokens a
-    person sees, ``answer_node`` the one in whose name a stopped answer is kept; ``None``: any node.
+    person sees, ``answer_node`` the one in whose name a stopped answer is kept; ``None``: any node. ``context_schema``
+    is the JSON schema of what ``open_context`` takes; ``None``: the graph's own.
     """
 
     graph_id: str
@@ -50,6 +51,7 @@ class Agent:
     open_context: OpenContext = given_context
     draft_node: str | None = None
     answer_node: str | None = None
+    context_schema: Mapping[str, Any] | None = None
 
     @property
     def assistant_id(self) -> uuid.UUID:
@@ -96,14 +98,3 @@ class Agents:
             names = ", ".join(repr(name) for name in sorted(self._agents))
             raise NotFound(f"There is no assistant {assistant!r}. There are: {names}.")
         return agent
-
-
-async def register(pool: Pool, agents: Agents) -> None:
-    """Make each agent's assistant known to the database."""
-    async with pool.connection() as connection:
-        for agent in agents.all():
-            await connection.execute(
-                "INSERT INTO assistants (id, graph_id, name, description) VALUES (%s, %s, %s, %s) "
-                "ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, description = EXCLUDED.description",
-                (agent.assistant_id, agent.graph_id, agent.name, agent.description),
-            )

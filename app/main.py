@@ -23,6 +23,7 @@ from app.routes import (
     runs,
     search,
     sources,
+    states,
     store,
     threads,
     uploads,
@@ -64,7 +65,8 @@ def create_app(
     allow_origins(app, settings.api)
     add_problem_handlers(app)
     documents_in = (uploads, documents, sources, jobs, collections, reconcile)
-    for module in (operations, *documents_in, search, assistants, threads, runs, store, openai):
+    protocol = (assistants, threads, states, runs, store)
+    for module in (operations, *documents_in, search, *protocol, openai):
         app.include_router(module.router)
     return app
 

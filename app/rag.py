@@ -49,6 +49,7 @@ def rag_agent(
         open_context=partial(open_context, collections),
         draft_node="generate",
         answer_node="verify",
+        context_schema=RagContext.model_json_schema(),
     )
 
 

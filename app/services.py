@@ -7,21 +7,22 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-
-from app.agents import Agents, BuildAgents, Ground, no_agents, register
+from app.agents import Agents, BuildAgents, Ground, no_agents
+from app.assistant import Assistants
 from app.bell import Bell
+from app.checkpoints import Saver
 from app.rag import rag_agent
 from app.runs.log import EventLog
 from app.runs.run import Runs
 from app.runs.runner import Runner
+from app.state import States
 from app.store.item import Items
 from app.store.meaning import has_vectors, prepare_vectors
 from app.store.memory import Memory
-from app.thread import Threads
+from app.thread import Threads, Ttl
 from core.database import PREPARE_LOCK, Pool, exclusive, migrate, open_pool
 from core.index import VectorIndex
-from core.settings import Settings
+from core.settings import Settings, ThreadSettings
 from ingest.blobs import BlobStore, open_blobs
 from ingest.chunking.spec import default_spec
 from ingest.collection import Collections
@@ -66,7 +67,9 @@ class Services:
     worker: asyncio.Task[None] | None
     search: Search
     agents: Agents
+    assistants: Assistants
     threads: Threads
+    states: States
     runs: Runs
     runner: Runner
     items: Items
@@ -84,11 +87,9 @@ async def prepare_database(pool: Pool) -> list[str]:
     return applied
 
 
-def create_saver(pool: Pool) -> AsyncPostgresSaver:
+def create_saver(pool: Pool, settings: ThreadSettings | None = None) -> Saver:
     """The checkpointer on our own pool, which loads nothing from a checkpoint but plain values and messages."""
-    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-
-    return AsyncPostgresSaver(pool, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+    return Saver(pool, (settings or ThreadSettings()).checkpoint_max_kb << 10)
 
 
 @asynccontextmanager
@@ -124,13 +125,14 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             dense_share=settings.retrieval.dense_share,
             reranking=None if reranker is None else reranking(reranker, settings.reranker),
         )
-        saver = create_saver(pool)
         items = Items(pool, embedder, settings.store, vectors=await has_vectors(pool))
         memory = Memory(items, settings.store)
+        saver = create_saver(pool, settings.threads)
         chat = await stack.enter_async_context(open_chat(settings.chat))
         ground = Ground(pool=pool, saver=saver, memory=memory)
         agents = Agents([rag_agent(search, chat, collections, ground, settings), *more_agents(ground)])
-        await register(pool, agents)
+        assistants = Assistants(pool, agents)
+        await assistants.register()
         runs, documents, jobs, blobs = Runs(pool), Documents(pool), Jobs(job_app), open_blobs(settings)
         bell = Bell(str(settings.database.url))
         events = EventLog(pool, bell, limit=settings.runs.log_mb << 20)
@@ -156,10 +158,17 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             worker=worker,
             search=search,
             agents=agents,
-            threads=Threads(pool, saver),
+            assistants=assistants,
+            threads=Threads(pool, default_ttl(settings.threads)),
+            states=States(pool, agents),
             runs=runs,
             runner=runner,
             items=items,
             memory=memory,
             events=events,
         )
+
+
+def default_ttl(settings: ThreadSettings) -> Ttl | None:
+    """How long threads stay that do not say it themselves; ``None``: for good."""
+    return None if settings.ttl_minutes is None else Ttl(minutes=settings.ttl_minutes)

@@ -59,7 +59,7 @@ def checkpoint_of(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
-    """The protocol's ThreadState."""
+    """The protocol's ThreadState; a task that is a subgraph has its checkpoint, or its state when that was read."""
     state = {
         "values": snapshot.values,
         "next": list(snapshot.next),
@@ -74,7 +74,8 @@ def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
                 "error": str(task.error) if task.error else None,
                 "interrupts": [interrupt_of(item) for item in task.interrupts],
                 "checkpoint": checkpoint_of(task.state) if isinstance(task.state, dict) else None,
-                "state": None,
+                "state": thread_state(task.state) if isinstance(task.state, StateSnapshot) else None,
+                "result": task.result,
             }
             for task in snapshot.tasks
         ],

@@ -267,8 +267,8 @@ class StoreSettings(Section):
 
     fields: str | None = Field(
         "$",
-        description="Paths of an item's value that it is found by, with commas between them; $: the whole value; empty: "
-        "the store is not searched by meaning.",
+        description="Paths of an item's value that it is found by, with commas between them; $: the whole value; "
+        "empty: the store is not searched by meaning.",
     )
     ttl_minutes: float | None = Field(
         None, gt=0, description="How long an item is kept that says nothing of it, in minutes; empty: for ever."
@@ -283,6 +283,23 @@ class RunSettings(Section):
         64, ge=1, description="Most of what one run has streamed that is kept, in MiB; the oldest goes first."
     )
     log_days: float = Field(7.0, gt=0, description="How long it is kept after the run's end, in days.")
+
+
+class ThreadSettings(Section):
+    """Threads and their checkpoints: how many are kept, and for how long."""
+
+    ttl_minutes: float | None = Field(
+        None, gt=0, description="A new thread is deleted this long after its last change; empty: never."
+    )
+    keep_checkpoints: int | None = Field(
+        100, ge=1, description="Newest checkpoints of a thread that are kept; empty: all."
+    )
+    keep_checkpoint_days: int | None = Field(
+        None, ge=1, description="Age above which only the newest checkpoint of a thread is kept; empty: any."
+    )
+    checkpoint_max_kb: int = Field(
+        16_384, ge=64, description="Most that one step of a run may add to the state of its thread, in KiB."
+    )
 
 
 class LogSettings(Section):
@@ -316,6 +333,7 @@ class Settings(BaseSettings):
     reranker: RerankerSettings = RerankerSettings()
     store: StoreSettings = StoreSettings()
     runs: RunSettings = RunSettings()
+    threads: ThreadSettings = ThreadSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -8,6 +8,7 @@
 | `nested` | a subgraph `inner` of two nodes between `before` and `after`; custom events from everywhere |
 | `fails` | raises after one good step: what we foresee (`{"kind": "known"}`), or something else |
 | `remembers` | puts the last message's text into the store, below `name` (context), and tells what is there |
+| `calls` | asks in a graph `inner` inside a graph `outer`, both nodes of their parents, and then tells the answer |
 | `caller` | a model that calls a tool, `nap`, which takes `nap_s` seconds (context); then the model answers |
 """
 
@@ -180,6 +181,21 @@ def nested(saver: Saver) -> Graph:
     return outer.compile(checkpointer=saver, name="nested")
 
 
+def calls(saver: Saver) -> Graph:
+    async def ask(state: Talk) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"told: {interrupt('Why?')}")], "steps": ["ask"]}
+
+    async def note(state: Talk) -> dict[str, Any]:
+        return {"steps": ["note"]}
+
+    inner = StateGraph(Talk).add_node("ask", ask).add_edge(START, "ask").compile()
+    outer = StateGraph(Talk).add_node("inner", inner).add_edge(START, "inner").compile()
+    graph = StateGraph(Talk).add_node("outer", outer).add_node("note", note)
+    graph.add_edge(START, "outer")
+    graph.add_edge("outer", "note")
+    return graph.compile(checkpointer=saver, name="calls")
+
+
 def fails(saver: Saver) -> Graph:
     async def begin(state: Failing) -> dict[str, Any]:
         return {"steps": ["begin"]}
@@ -256,7 +272,7 @@ def remembers(saver: Saver, store: BaseStore) -> Graph:
     return graph.compile(checkpointer=saver, store=store, name="remembers")
 
 
-BUILDERS = (echo, slow, asks, nested, fails, caller)
+BUILDERS = (echo, slow, asks, nested, calls, fails, caller)
 
 
 def build_agents(ground: Ground) -> Iterable[Agent]:

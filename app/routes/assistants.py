@@ -1,99 +1,261 @@
-"""Assistants of the Agent Server protocol: one for each graph."""
+"""Assistants of the Agent Server protocol: one for each graph, and those that a tenant makes of them, with versions."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
+from pydantic.errors import PydanticUserError
 
 from app.agents import Agent
-from app.auth import Caller, Using
+from app.assistant import SORTS, AssistantContent, AssistantFilter
+from app.auth import Caller, Using, Writer
+from app.listing import Window, paged, selected
+from app.routes.threads import remove
+from app.services import Services
 from app.wire import plain
+from core.domain import Principal
+from core.errors import InvalidInput, NotFound
 
 router = APIRouter(tags=["assistants"])
 
-EPOCH = "2026-01-01T00:00:00+00:00"
-"""The assistants of the graphs are part of the program and have no time of their own."""
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Column = Literal[
+    "assistant_id",
+    "graph_id",
+    "name",
+    "description",
+    "config",
+    "context",
+    "created_at",
+    "updated_at",
+    "metadata",
+    "version",
+]
 
 
-class AssistantSearch(BaseModel):
-    """Which assistants to list."""
+class AssistantCreate(BaseModel):
+    """A new assistant of a graph."""
+
+    graph_id: str
+    assistant_id: UUID | None = None
+    name: Name | None = None
+    description: str | None = Field(None, max_length=4000)
+    config: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    if_exists: Literal["raise", "do_nothing"] | None = "raise"
+
+
+class AssistantPatch(BaseModel):
+    """What the next version says otherwise; metadata is merged, the rest replaced."""
+
+    graph_id: str | None = None
+    name: Name | None = None
+    description: str | None = Field(None, max_length=4000)
+    config: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class AssistantCount(BaseModel):
+    """Which assistants fit."""
 
     graph_id: str | None = None
     name: str | None = None
     metadata: dict[str, Any] | None = None
+
+    @property
+    def asked(self) -> AssistantFilter:
+        """What fits, as the rows are asked for it."""
+        return AssistantFilter(graph_id=self.graph_id, name=self.name, metadata=self.metadata or {})
+
+
+class AssistantSearch(AssistantCount):
+    """Which assistants to list, and how."""
+
     limit: int = Field(10, ge=1, le=1000)
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=1_000_000)
+    sort_by: Literal["assistant_id", "graph_id", "name", "created_at", "updated_at"] | None = None
+    sort_order: Literal["asc", "desc"] | None = None
+    select: list[Column] | None = None
+
+    @property
+    def window(self) -> Window:
+        """The page that is asked for; without an order the newest are first."""
+        return Window(
+            limit=self.limit,
+            offset=self.offset,
+            sort_by=SORTS[self.sort_by or "created_at"],
+            descending=self.sort_order != "asc",
+        )
 
 
-def wire(agent: Agent) -> dict[str, Any]:
-    """The protocol's Assistant."""
+class VersionSearch(BaseModel):
+    """Which versions to list."""
+
+    metadata: dict[str, Any] | None = None
+    limit: int = Field(10, ge=1, le=1000)
+    offset: int = Field(0, ge=0, le=1_000_000)
+
+
+class VersionChoice(BaseModel):
+    """The version to use from now on."""
+
+    version: int = Field(ge=1, le=2**31 - 1)
+
+
+async def agent_of(services: Services, principal: Principal, assistant_id: str) -> Agent:
+    """The agent of an assistant's graph."""
+    return services.agents.get((await services.assistants.get(principal, assistant_id)).graph_id)
+
+
+def schemas(graph_id: str, graph: Any) -> dict[str, Any]:
+    """The protocol's GraphSchema; a schema that has no JSON form is null."""
     return {
-        "assistant_id": str(agent.assistant_id),
-        "graph_id": agent.graph_id,
-        "name": agent.name,
-        "description": agent.description,
-        "config": {},
-        "context": {},
-        "metadata": {"created_by": "system"},
-        "version": 1,
-        "created_at": EPOCH,
-        "updated_at": EPOCH,
+        "graph_id": graph_id,
+        "input_schema": _json_schema(graph.get_input_jsonschema),
+        "output_schema": _json_schema(graph.get_output_jsonschema),
+        "state_schema": _json_schema(graph.get_output_jsonschema),
+        "config_schema": {},
+        "context_schema": _json_schema(graph.get_context_jsonschema),
     }
 
 
-def found(services: Using, search: AssistantSearch) -> list[dict[str, Any]]:
-    """The assistants that fit."""
-    assistants = [wire(agent) for agent in services.agents.all()]
-    return [
-        assistant
-        for assistant in assistants
-        if search.graph_id in (None, assistant["graph_id"])
-        and (search.name or "").casefold() in assistant["name"].casefold()
-        and (search.metadata or {}).items() <= assistant["metadata"].items()
-    ]
+def _json_schema(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (PydanticUserError, TypeError):
+        return None
+
+
+@router.post("/assistants")
+async def create_assistant(body: AssistantCreate, principal: Writer, services: Using) -> dict[str, Any]:
+    """Make an assistant of the tenant: a graph with a configuration and a context of its own."""
+    content = AssistantContent(
+        graph_id=body.graph_id,
+        name=body.name or "Untitled",
+        description=body.description,
+        config=body.config or {},
+        context=body.context or {},
+        metadata=body.metadata or {},
+    )
+    made = await services.assistants.create(
+        principal, content, assistant=body.assistant_id, if_exists=body.if_exists or "raise"
+    )
+    return dict(plain(made.wire()))
 
 
 @router.post("/assistants/search")
-async def search_assistants(body: AssistantSearch, _: Caller, services: Using) -> list[dict[str, Any]]:
-    """Assistants, by graph, name and metadata."""
-    return found(services, body)[body.offset : body.offset + body.limit]
+async def search_assistants(
+    body: AssistantSearch, response: Response, principal: Caller, services: Using
+) -> list[dict[str, Any]]:
+    """The assistants of the graphs and of the tenant, by graph, name and metadata."""
+    paged(response, body.window, await services.assistants.count(principal, body.asked))
+    found = await services.assistants.search(principal, body.asked, body.window)
+    return selected([plain(assistant.wire()) for assistant in found], body.select)
 
 
 @router.post("/assistants/count")
-async def count_assistants(body: AssistantSearch, _: Caller, services: Using) -> int:
+async def count_assistants(body: AssistantCount, principal: Caller, services: Using) -> int:
     """How many assistants fit."""
-    return len(found(services, body))
+    return await services.assistants.count(principal, body.asked)
 
 
 @router.get("/assistants/{assistant_id}")
-async def get_assistant(assistant_id: str, _: Caller, services: Using) -> dict[str, Any]:
+async def get_assistant(assistant_id: str, principal: Caller, services: Using) -> dict[str, Any]:
     """One assistant, by its id or its graph's name."""
-    return wire(services.agents.get(assistant_id))
+    return dict(plain((await services.assistants.get(principal, assistant_id)).wire()))
+
+
+@router.patch("/assistants/{assistant_id}")
+async def update_assistant(
+    assistant_id: str, body: AssistantPatch, principal: Writer, services: Using
+) -> dict[str, Any]:
+    """Make a new version of an assistant of the tenant and use it from now on."""
+    changes = body.model_dump(exclude_none=True)
+    return dict(plain((await services.assistants.update(principal, assistant_id, changes)).wire()))
+
+
+@router.delete("/assistants/{assistant_id}", status_code=204)
+async def delete_assistant(
+    assistant_id: str, principal: Writer, services: Using, delete_threads: bool = False
+) -> Response:
+    """Stop the runs of an assistant of the tenant and remove it, if asked for with the caller's threads of it."""
+    assistant = await services.assistants.owned(principal, assistant_id)
+    if delete_threads:
+        for thread in await services.threads.of_assistant(principal, assistant.id):
+            await remove(services, principal, thread)
+    for run in await services.runs.active_of_assistant(assistant.id):
+        await services.runner.cancel(run)
+        await services.runner.wait(run)
+    await services.assistants.delete(principal, assistant_id)
+    return Response(status_code=204)
 
 
 @router.get("/assistants/{assistant_id}/graph")
-async def get_graph(
-    assistant_id: str, _: Caller, services: Using, xray: Annotated[bool, Query()] = False
-) -> dict[str, Any]:
-    """The drawing of the assistant's graph: nodes and edges."""
-    drawing = await services.agents.get(assistant_id).graph.aget_graph(xray=xray)
+async def get_graph(assistant_id: str, principal: Caller, services: Using, xray: str = "false") -> dict[str, Any]:
+    """The drawing of the assistant's graph: nodes and edges; ``xray`` draws subgraphs, to a depth if it is a number."""
+    said = xray.lower()
+    if said not in ("true", "false") and not (said.isdecimal() and len(said) < 4):
+        raise InvalidInput("xray must be true, false, or how deep subgraphs are drawn.")
+    agent = await agent_of(services, principal, assistant_id)
+    drawing = await agent.graph.aget_graph(xray=int(said) if said.isdecimal() else said == "true")
     return dict(plain(drawing.to_json()))
 
 
 @router.get("/assistants/{assistant_id}/schemas")
-async def get_schemas(assistant_id: str, _: Caller, services: Using) -> dict[str, Any]:
+async def get_schemas(assistant_id: str, principal: Caller, services: Using) -> dict[str, Any]:
     """The JSON schemas of what the graph takes and gives."""
-    agent = services.agents.get(assistant_id)
+    agent = await agent_of(services, principal, assistant_id)
+    found = schemas(agent.graph_id, agent.graph)
+    return found if agent.context_schema is None else {**found, "context_schema": dict(agent.context_schema)}
+
+
+@router.get("/assistants/{assistant_id}/subgraphs")
+async def get_subgraphs(
+    assistant_id: str, principal: Caller, services: Using, recurse: Annotated[bool, Query()] = False
+) -> dict[str, Any]:
+    """The schemas of the graph's subgraphs, by their namespace."""
+    return await _subgraphs(services, principal, assistant_id, None, recurse=recurse)
+
+
+@router.get("/assistants/{assistant_id}/subgraphs/{namespace:path}")
+async def get_subgraph(
+    assistant_id: str, namespace: str, principal: Caller, services: Using, recurse: Annotated[bool, Query()] = False
+) -> dict[str, Any]:
+    """The schemas of the subgraph of a namespace."""
+    found = await _subgraphs(services, principal, assistant_id, namespace, recurse=recurse)
+    if not found:
+        raise NotFound(f"The graph has no subgraph {namespace!r}. GET /assistants/…/subgraphs?recurse=true lists them.")
+    return found
+
+
+async def _subgraphs(
+    services: Services, principal: Principal, assistant_id: str, namespace: str | None, *, recurse: bool
+) -> dict[str, Any]:
+    graph = (await agent_of(services, principal, assistant_id)).graph
     return {
-        "graph_id": agent.graph_id,
-        "input_schema": agent.graph.get_input_jsonschema(),
-        "output_schema": agent.graph.get_output_jsonschema(),
-        "state_schema": agent.graph.get_output_jsonschema(),
-        "config_schema": {},
-        "context_schema": {
-            "type": "object",
-            "properties": {"collections": {"type": "array", "items": {"type": "string"}}},
-        },
+        name: schemas(str(subgraph.name), subgraph)
+        async for name, subgraph in graph.aget_subgraphs(namespace=namespace, recurse=recurse)
     }
+
+
+@router.post("/assistants/{assistant_id}/versions")
+async def list_versions(
+    assistant_id: str, body: VersionSearch, principal: Caller, services: Using
+) -> list[dict[str, Any]]:
+    """The assistant's versions, newest first."""
+    versions = await services.assistants.versions(
+        principal, assistant_id, metadata=body.metadata or {}, limit=body.limit, offset=body.offset
+    )
+    return [plain(version) for version in versions]
+
+
+@router.post("/assistants/{assistant_id}/latest")
+async def use_version(assistant_id: str, body: VersionChoice, principal: Writer, services: Using) -> dict[str, Any]:
+    """Use one of the assistant's versions from now on."""
+    return dict(plain((await services.assistants.use_version(principal, assistant_id, body.version)).wire()))
