@@ -209,9 +209,17 @@ class Assistants:
         Raises:
             NotFound: there is no such assistant.
             Forbidden: it is a graph's own.
+            Conflict: somebody's run of it is active.
         """
         async with self._pool.connection() as connection, connection.transaction():
             stored = await self._locked(connection, principal, assistant)
+            cursor = await connection.execute(
+                "SELECT FROM runs WHERE assistant_id = %s AND status IN ('pending', 'running')", (stored.id,)
+            )
+            if cursor.rowcount:
+                raise Conflict(
+                    f"{cursor.rowcount} runs of the assistant {assistant!r} are active. Wait for them or cancel them."
+                )
             await connection.execute("DELETE FROM assistants WHERE id = %s", (stored.id,))
 
     async def owned(self, principal: Principal, assistant: str) -> Assistant:

@@ -73,7 +73,9 @@ def thread_state(snapshot: StateSnapshot) -> dict[str, Any]:
                 "name": task.name,
                 "error": str(task.error) if task.error else None,
                 "interrupts": [interrupt_of(item) for item in task.interrupts],
-                "checkpoint": checkpoint_of(task.state) if isinstance(task.state, dict) else None,
+                "path": list(task.path),
+                # A subgraph whose state was not read is named by its namespace alone: its last checkpoint is meant.
+                "checkpoint": task.state["configurable"] if isinstance(task.state, dict) else None,
                 "state": thread_state(task.state) if isinstance(task.state, StateSnapshot) else None,
                 "result": task.result,
             }

@@ -184,14 +184,11 @@ async def update_assistant(
 async def delete_assistant(
     assistant_id: str, principal: Writer, services: Using, delete_threads: bool = False
 ) -> Response:
-    """Stop the runs of an assistant of the tenant and remove it, if asked for with the caller's threads of it."""
+    """Remove an assistant of the tenant, if asked for with the caller's threads of it; its runs must have ended."""
     assistant = await services.assistants.owned(principal, assistant_id)
     if delete_threads:
         for thread in await services.threads.of_assistant(principal, assistant.id):
             await remove(services, principal, thread)
-    for run in await services.runs.active_of_assistant(assistant.id):
-        await services.runner.cancel(run)
-        await services.runner.wait(run)
     await services.assistants.delete(principal, assistant_id)
     return Response(status_code=204)
 

@@ -127,14 +127,6 @@ class Runs:
             limit,
         )
 
-    async def active_of_assistant(self, assistant: UUID) -> list[Run]:
-        """The assistant's runs that have not ended, whoever started them."""
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                f"{SELECT} WHERE r.assistant_id = %s AND r.status IN ('pending', 'running')", (assistant,)
-            )
-            return [_run(row) for row in await cursor.fetchall()]
-
     async def start(self, run: UUID) -> None:
         """Record that the run is being executed."""
         await self._execute("UPDATE runs SET status = 'running', updated_at = now() WHERE id = %s", (run,))
