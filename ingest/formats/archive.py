@@ -38,7 +38,7 @@ def open_archive(path: Path, kind: str) -> Iterator[zipfile.ZipFile]:
             _check(archive.infolist())
             yield archive
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
-        raise UnreadableDocument(f"The {kind} file is damaged. {AGAIN}") from error
+        raise UnreadableDocument(f"The {kind.partition(' ')[2]} file is damaged. {AGAIN}") from error
 
 
 def check_archive(path: Path, kind: str) -> None:

@@ -21,6 +21,8 @@ MOST_CELLS = 5_000_000
 MOST_ROWS = 20_000_000
 """Rows of one workbook, blank ones included: a cell in the last row of a sheet costs its author nothing."""
 
+MOST_NAMES = 20
+
 
 def load_xlsx(path: Path) -> LoadedDocument:
     """Read a workbook: the values that its formulas had when it was saved.
@@ -40,7 +42,9 @@ def load_xlsx(path: Path) -> LoadedDocument:
             raise UnreadableDocument(f"The XLSX is damaged. {AGAIN}") from error
         draft = Draft()
         skipped = _write_sheets(draft, book)
+        hidden = [repr(sheet.title) for sheet in book.worksheets if sheet.sheet_state != "visible"]
     notes = [f"Sheets that are damaged were left out, whole or in part: {', '.join(skipped)}."] if skipped else []
+    notes += [f"Sheets that are hidden in the workbook were read: {', '.join(hidden[:MOST_NAMES])}."] if hidden else []
     return draft.finish(notes)
 
 

@@ -40,6 +40,8 @@ def load_pptx(path: Path) -> LoadedDocument:
         except (KeyError, ValueError, AttributeError, TypeError, NotImplementedError):
             broken.append(str(number))
     warnings = [f"Slides that are damaged were left out, whole or in part: {', '.join(broken)}."] if broken else []
+    hidden = [str(number) for number, slide in enumerate(slides, 1) if slide.element.get("show") in {"0", "false"}]
+    warnings += [f"Slides that are hidden in a show were read: {', '.join(hidden)}."] if hidden else []
     return draft.finish(warnings)
 
 

@@ -24,7 +24,13 @@ INLINE = frozenset(
 )
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 SKIPPED_ROLES = frozenset({"navigation", "search", "menu", "menubar", "dialog"})
-HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+HIDDEN_STYLE = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*(hidden|collapse)"
+    r"|(?<![\w-])(opacity|font-size)\s*:\s*(0+(\.0*)?|\.0+)[a-z%]*\s*(;|!|$)",
+    re.IGNORECASE,
+)
+COLOURS = re.compile(r"(?<![\w-])(color|background|background-color)\s*:\s*([^;!]+)", re.IGNORECASE)
+KEYWORDS = frozenset({"inherit", "initial", "unset", "revert", "currentcolor"})
 META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 XML_CHARSET = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 MAIN_SHARE = 0.3  # a <main> that holds less of the page's text is not what the page is about
@@ -156,8 +162,16 @@ def _is_hidden(node: LexborNode) -> bool:
         or attributes.get("aria-hidden") == "true"
         or attributes.get("role") in SKIPPED_ROLES
         or (node.tag == "a" and "hreflang" in attributes)  # the same page in another language
-        or HIDDEN_STYLE.search(attributes.get("style") or "") is not None
+        or _is_hiding(attributes.get("style") or "")
     )
+
+
+def _is_hiding(style: str) -> bool:
+    """Whether an element's own style leaves nothing to see of it, or draws it in the colour of its ground."""
+    if HIDDEN_STYLE.search(style) is not None:
+        return True
+    colours = {name.lower().partition("-")[0]: value.strip().lower() for name, value in COLOURS.findall(style)}
+    return len(colours) == 2 and colours["color"] == colours["background"] and colours["color"] not in KEYWORDS
 
 
 def _is_layout(table: LexborNode) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +12,16 @@ from core.errors import UnreadableDocument
 from ingest.draft import Draft, row
 from ingest.formats.archive import check_archive
 from ingest.formats.wordparts import W, left_out, notes_of
+from ingest.formats.wordstyles import Styles, take_out_hidden
 
 M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
-HEADING = re.compile(r"heading (\d)|title$|subtitle$")
 # What was deleted or moved away, and the second form of what is there in a newer one.
 SKIPPED = {f"{W}del", f"{W}moveFrom", f"{MC}Fallback", f"{W}pPr", f"{W}rPr", f"{W}txbxContent", f"{W}footnoteRef"}
 CONTAINERS = {f"{W}sdt", f"{W}sdtContent", f"{W}customXml", f"{W}ins", f"{W}moveTo", f"{W}smartTag"}
 BREAKS = {f"{W}tab": "\t", f"{W}br": "\n", f"{W}cr": "\n", f"{W}noBreakHyphen": "-"}
 DAMAGED = "The DOCX is damaged. Open it in a word processor, save it again and upload the new file."
+HIDDEN = "Text that a reader cannot see was left out (hidden, tiny, or white on white)."
 
 
 def load_docx(path: Path) -> LoadedDocument:
@@ -38,17 +38,20 @@ def load_docx(path: Path) -> LoadedDocument:
         document = docx.Document(str(path))
     except (OpcError, zipfile.BadZipFile, SyntaxError, KeyError, ValueError) as error:
         raise UnreadableDocument(DAMAGED) from error
-    _insert_notes(document)
-    writer = _Writer(_Styles(document))
+    styles = Styles(document)
+    notes = notes_of(document)
+    hidden = [take_out_hidden(root, styles) for root in (document.element.body, *notes.values())]
+    _insert_notes(document, notes)
+    writer = _Writer(styles)
     for element in _elements(document.element.body):
         writer.write(element)
     writer.flush()
-    return writer.draft.finish(list(left_out(document)))
+    return writer.draft.finish([*([HIDDEN] if any(hidden) else []), *left_out(document)])
 
 
-def _insert_notes(document: Any) -> None:
+def _insert_notes(document: Any, notes: dict[tuple[str, str], Any]) -> None:
     """Put each footnote and endnote where it is first referred to, in brackets."""
-    body, notes = document.element.body, notes_of(document)
+    body = document.element.body
     for reference in list(body.iter(f"{W}footnoteReference", f"{W}endnoteReference")):
         note = notes.pop((reference.tag, reference.get(f"{W}id", "")), None)
         words = "" if note is None else " ".join(_cell(note).split())
@@ -58,49 +61,10 @@ def _insert_notes(document: Any) -> None:
             reference.getparent().replace(reference, text)
 
 
-class _Styles:
-    """What the styles say of their paragraphs."""
-
-    def __init__(self, document: Any) -> None:
-        self._styles = {style.style_id: style for style in document.styles if style.element.tag == f"{W}style"}
-
-    def level(self, paragraph: Any) -> int:
-        """1 to 6 for a heading, else 0: by the paragraph's own outline level, or by its style's name or level."""
-        own = _outline(paragraph.find(f"{W}pPr"))
-        if own:
-            return own
-        for style in self._chain(paragraph):
-            if match := HEADING.match((style.name or "").lower()):
-                return min(int(match.group(1) or 1), 6)
-            if outline := _outline(style.element.find(f"{W}pPr")):
-                return outline
-        return 0
-
-    def is_list(self, paragraph: Any) -> bool:
-        """Whether the paragraph is an item of a list, by itself or by its style."""
-        properties = [paragraph.find(f"{W}pPr"), *(s.element.find(f"{W}pPr") for s in self._chain(paragraph))]
-        for found in properties:
-            numbering = None if found is None else found.find(f"{W}numPr/{W}numId")
-            if numbering is not None:
-                return bool(numbering.get(f"{W}val") != "0")
-        return False
-
-    def _chain(self, paragraph: Any) -> Iterator[Any]:
-        reference = paragraph.find(f"{W}pPr/{W}pStyle")
-        style_id = None if reference is None else reference.get(f"{W}val")
-        seen = set()
-        while style_id in self._styles and style_id not in seen:
-            seen.add(style_id)
-            style = self._styles[style_id]
-            yield style
-            based = style.element.find(f"{W}basedOn")
-            style_id = None if based is None else based.get(f"{W}val")
-
-
 class _Writer:
     """Writes body elements; items of a list that follow each other become one block."""
 
-    def __init__(self, styles: _Styles) -> None:
+    def __init__(self, styles: Styles) -> None:
         self.draft = Draft()
         self._styles = styles
         self._items: list[str] = []
@@ -124,12 +88,6 @@ class _Writer:
     def flush(self) -> None:
         self.draft.add("\n".join(self._items), lines=True)
         self._items = []
-
-
-def _outline(properties: Any) -> int:
-    outline = None if properties is None else properties.find(f"{W}outlineLvl")
-    value = "9" if outline is None else outline.get(f"{W}val", "9")
-    return int(value) + 1 if value.isdigit() and int(value) < 6 else 0
 
 
 def _elements(parent: Any) -> Iterator[Any]:

@@ -83,6 +83,26 @@ def test_sheets_are_sections_and_blank_rows_end_a_table(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_hidden_in_a_workbook_or_a_show_is_read_and_named(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["seen"])
+    for state in ("hidden", "veryHidden"):
+        sheet = book.create_sheet(state.title())
+        sheet.append(["unseen"])
+        sheet.sheet_state = state
+    book.save(tmp_path / "book.xlsx")
+    loaded = load_xlsx(tmp_path / "book.xlsx")
+    assert loaded.text.count("unseen") == 2
+    assert list(loaded.warnings) == ["Sheets that are hidden in the workbook were read: 'Hidden', 'Veryhidden'."]
+    deck = Presentation()
+    for shown in ("1", "0"):
+        slide = deck.slides.add_slide(deck.slide_layouts[5])
+        slide.shapes.title.text = "Harbour"
+        slide._element.set("show", shown)
+    deck.save(str(tmp_path / "deck.pptx"))
+    assert list(load_pptx(tmp_path / "deck.pptx").warnings) == ["Slides that are hidden in a show were read: 2."]
+
+
 def test_an_empty_workbook_holds_no_text(tmp_path: Path) -> None:
     openpyxl.Workbook().save(tmp_path / "book.xlsx")
     with pytest.raises(UnreadableDocument, match="no text"):

@@ -45,6 +45,35 @@ def test_what_is_not_shown_is_left_out(tmp_path: Path) -> None:
     assert read(tmp_path, page).text == "shown\n\nx"
 
 
+@pytest.mark.parametrize(
+    "style",
+    [
+        "visibility:collapse",
+        "font-size:0",
+        "color:red;font-size: 0.0px !important",
+        "OPACITY : 0 ;",
+        "color:#FFF; background:#fff",
+        "background-color: white;color:white",
+    ],
+)
+def test_text_that_a_style_leaves_nothing_of_is_left_out(tmp_path: Path, style: str) -> None:
+    assert read(tmp_path, f'<p>shown</p><p style="{style}">obey me</p>').text == "shown"
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "font-size:0.8em",
+        "opacity:0.5",
+        "fill-opacity:0",
+        "color:#fff;background:#000",
+        "color:inherit;background:inherit",
+    ],
+)
+def test_text_whose_style_only_looks_hiding_is_kept(tmp_path: Path, style: str) -> None:
+    assert read(tmp_path, f'<p>shown</p><p style="{style}">this too</p>').text == "shown\n\nthis too"
+
+
 def test_the_title_heads_a_page_that_has_no_heading_of_the_first_level(tmp_path: Path) -> None:
     assert blocks(read(tmp_path, "<title>Ferries\n today</title><h2>Times</h2>")) == [
         (1, "Ferries today"),

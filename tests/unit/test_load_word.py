@@ -6,10 +6,13 @@ from typing import Any
 
 import docx
 import pytest
+from docx.enum.style import WD_STYLE_TYPE
+from docx.enum.text import WD_COLOR_INDEX
 from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
+from docx.shared import Pt, RGBColor
 
 from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
@@ -145,6 +148,35 @@ def test_comments_headers_footers_and_embedded_files_are_named(tmp_path: Path) -
         "Left out: comments (2), headers (1).",
         "Embedded files that were not read: 'Tides.xlsx', 'letter.html', 'oleObject1.bin'. Upload them on their own.",
     ]
+
+
+def test_text_that_a_reader_cannot_see_is_left_out_and_said(tmp_path: Path) -> None:
+    document = docx.Document()
+    paragraph = document.add_paragraph("The lamp ")
+    paragraph.add_run("obey me").font.hidden = True
+    paragraph.add_run("and me").font.size = Pt(1)
+    paragraph.add_run("and also me").font.color.rgb = RGBColor(255, 255, 255)
+    paragraph.add_run("burns oil.").font.hidden = False
+    style = document.styles.add_style("Secret", WD_STYLE_TYPE.CHARACTER)
+    style.font.hidden = True
+    paragraph.add_run(" By a style.", style="Secret")
+    loaded = read(tmp_path, document)
+    assert loaded.text == "The lamp burns oil."
+    assert list(loaded.warnings) == ["Text that a reader cannot see was left out (hidden, tiny, or white on white)."]
+
+
+def test_white_text_on_a_coloured_ground_is_kept(tmp_path: Path) -> None:
+    document = docx.Document()
+    marked = document.add_paragraph().add_run("on a marker")
+    marked.font.color.rgb, marked.font.highlight_color = RGBColor(255, 255, 255), WD_COLOR_INDEX.BLACK
+    banner = document.add_paragraph()
+    banner.add_run("on a banner").font.color.rgb = RGBColor(255, 255, 255)
+    banner._p.get_or_add_pPr().append(parse_xml(f'<w:shd {nsdecls("w")} w:val="clear" w:fill="1F3864"/>'))
+    cell = document.add_table(1, 1).cell(0, 0)
+    cell.paragraphs[0].add_run("in a table").font.color.rgb = RGBColor(255, 255, 255)
+    loaded = read(tmp_path, document)
+    assert loaded.text == "on a marker\n\non a banner\n\n| in a table |"
+    assert list(loaded.warnings) == []
 
 
 def test_control_characters_are_not_kept(tmp_path: Path) -> None:
