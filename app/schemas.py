@@ -167,9 +167,10 @@ class CollectionOut(BaseModel):
 
 
 class CollectionList(BaseModel):
-    """All collections that the key may read."""
+    """A page of the collections that the key may read, by name; ``next_cursor`` fetches the next one."""
 
     collections: list[CollectionOut]
+    next_cursor: str | None
 
 
 class JobOut(BaseModel):
@@ -241,9 +242,10 @@ class SourceOut(BaseModel):
 
 
 class SourceList(BaseModel):
-    """All sources that the key may read."""
+    """A page of the sources that the key may read, newest first; ``next_cursor`` fetches the next one."""
 
     sources: list[SourceOut]
+    next_cursor: str | None
 
 
 class FailureOut(BaseModel):

@@ -90,22 +90,24 @@ class Collections:
         """
         if name == DEFAULT:
             await self._insert(tenant, name)
-        for collection in await self.all(tenant):
-            if collection.name == name:
-                return collection
-        raise NotFound(f"There is no collection {name!r}. Create it with POST /collections.")
+        found = await self._select("name = %s", tenant, name, 1)
+        if not found:
+            raise NotFound(f"There is no collection {name!r}. Create it with POST /collections.")
+        return found[0]
 
-    async def all(self, tenant: TenantId) -> list[Collection]:
-        """All collections of a tenant, by name."""
+    async def page(self, tenant: TenantId, *, after: str, limit: int) -> list[Collection]:
+        """The collections of a tenant whose names come after one, by name."""
+        return await self._select("name > %s", tenant, after, limit)
+
+    async def _select(self, condition: str, tenant: TenantId, name: str, limit: int) -> list[Collection]:
+        query = (
+            "SELECT c.*, (SELECT count(*) FROM documents d WHERE d.collection_id = c.id "  # noqa: S608 (constants)
+            f"AND d.status <> 'deleting') AS documents, ({REBUILD_JSON}) AS rebuild "
+            f"FROM collections c WHERE tenant_id = %s AND {condition} ORDER BY name LIMIT %s"
+        )
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT c.*, (SELECT count(*) FROM documents d WHERE d.collection_id = c.id "  # noqa: S608 (constants)
-                f"AND d.status <> 'deleting') AS documents, ({REBUILD_JSON}) AS rebuild "
-                "FROM collections c WHERE tenant_id = %s ORDER BY name",
-                (tenant,),
-            )
-            rows = await cursor.fetchall()
-        return [_collection(row) for row in rows]
+            cursor = await connection.execute(query.encode(), (tenant, name, limit))
+            return [_collection(row) for row in await cursor.fetchall()]
 
     async def ids(self, tenant: TenantId, names: Sequence[str]) -> frozenset[CollectionId]:
         """The ids of named collections.

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 Connection = psycopg.AsyncConnection[DictRow]
 
 SHOWN = 20
-"""Records that are listed, the newest."""
+"""Records on a page."""
 
 
 class ReconciliationWanted(BaseModel):
@@ -51,9 +51,10 @@ class Reconciliation(BaseModel):
 
 
 class ReconciliationList(BaseModel):
-    """The newest comparisons, newest first."""
+    """A page of comparisons, newest first; ``next_cursor`` fetches the next one."""
 
     reconciliations: list[Reconciliation]
+    next_cursor: str | None
 
 
 async def ask_for_reconciliation(connection: Connection, *, repair: bool) -> int:
@@ -63,11 +64,16 @@ async def ask_for_reconciliation(connection: Connection, *, repair: bool) -> int
     return int(row["id"])
 
 
-async def find_reconciliations(pool: Pool, tenant: TenantId) -> list[Reconciliation]:
-    """The newest records, newest first, with the documents of one tenant."""
+async def find_reconciliations(pool: Pool, tenant: TenantId, *, before: int | None = None) -> ReconciliationList:
+    """The records, newest first, with the documents of one tenant; ``before`` is the cursor of the page before."""
     async with pool.connection() as connection:
-        cursor = await connection.execute("SELECT * FROM reconciliations ORDER BY id DESC LIMIT %s", (SHOWN,))
-        return [_record_of(row, tenant) for row in await cursor.fetchall()]
+        cursor = await connection.execute(
+            "SELECT * FROM reconciliations WHERE %s::bigint IS NULL OR id < %s ORDER BY id DESC LIMIT %s",
+            (before, before, SHOWN + 1),
+        )
+        found = [_record_of(row, tenant) for row in await cursor.fetchall()]
+    following = str(found[SHOWN - 1].id) if len(found) > SHOWN else None
+    return ReconciliationList(reconciliations=found[:SHOWN], next_cursor=following)
 
 
 async def carry_out(pool: Pool, builder: Builder, record: int) -> None:

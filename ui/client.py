@@ -35,6 +35,7 @@ from app.schemas import (
 )
 
 Out = TypeVar("Out", bound=BaseModel)
+Page = TypeVar("Page", CollectionList, SourceList)
 ASSISTANT = "rag"
 STREAM_MODES: Any = ["values", "messages-tuple", "custom"]
 _FIELDS: Any = ["thread_id", "updated_at", "metadata", "status"]
@@ -92,7 +93,10 @@ class Api:
 
     def collections(self) -> list[CollectionOut]:
         """The collections that the key may read."""
-        return _read(CollectionList, self._send("GET", "/collections")).collections
+        found: list[CollectionOut] = []
+        for page in self._pages(CollectionList, "/collections"):
+            found += page.collections
+        return found
 
     def create_collection(self, name: str, strategy: Strategy | None = None) -> None:
         """Make a collection; its documents are cut by the strategy, or as the server's settings say."""
@@ -136,7 +140,10 @@ class Api:
 
     def sources(self) -> list[SourceOut]:
         """The places that documents are taken from, newest first."""
-        return _read(SourceList, self._send("GET", "/sources")).sources
+        found: list[SourceOut] = []
+        for page in self._pages(SourceList, "/sources"):
+            found += page.sources
+        return found
 
     def source(self, source_id: UUID) -> SourceDetail:
         """A source with what could not be taken of it."""
@@ -250,6 +257,16 @@ class Api:
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
+
+    def _pages(self, kind: type[Page], path: str) -> Iterator[Page]:
+        """Every page of a list."""
+        cursor: str | None = None
+        while True:
+            page = _read(kind, self._send("GET", path, params={"cursor": cursor} if cursor else {}))
+            yield page
+            cursor = page.next_cursor
+            if cursor is None:
+                return
 
     def _send(
         self,

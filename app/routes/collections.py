@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 
 from app.auth import Caller, Using, Writer
+from app.cursor import read_name, write_cursor
 from app.schemas import CollectionIn, CollectionList, CollectionName, CollectionOut, CollectionPatch, RebuildOut
 from ingest.collection import DEFAULT, Collection
 from ingest.rebuild import Wanted, ask_for_rebuild
@@ -13,11 +16,20 @@ router = APIRouter(tags=["collections"])
 
 
 @router.get("/collections")
-async def list_collections(principal: Caller, services: Using) -> CollectionList:
-    """All collections of the tenant."""
+async def list_collections(
+    principal: Caller,
+    services: Using,
+    limit: Annotated[int, Query(ge=1, le=200)] = 100,
+    cursor: str | None = None,
+) -> CollectionList:
+    """The collections of the tenant, by name."""
     await services.collections.get(principal.tenant, DEFAULT)
-    collections = await services.collections.all(principal.tenant)
-    return CollectionList(collections=[wire(collection) for collection in collections])
+    after = read_name(cursor) if cursor else ""
+    found = await services.collections.page(principal.tenant, after=after, limit=limit + 1)
+    return CollectionList(
+        collections=[wire(collection) for collection in found[:limit]],
+        next_cursor=write_cursor(found[limit - 1].name) if len(found) > limit else None,
+    )
 
 
 @router.post("/collections", status_code=201)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -14,6 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.auth import Caller, Using, Writer
+from app.cursor import read_moment, write_cursor
 from app.schemas import (
     ChunkList,
     ChunkOut,
@@ -24,7 +24,6 @@ from app.schemas import (
 )
 from app.sse import event_stream, sse
 from core.domain import Chunk, Document, DocumentId
-from core.errors import InvalidInput
 from models.embedders import stamp_of
 
 router = APIRouter(tags=["documents"])
@@ -47,39 +46,23 @@ async def list_documents(
     cursor: str | None = None,
 ) -> DocumentList:
     """Documents, newest first."""
+    moment, last = read_moment(cursor) if cursor else (None, None)
+    after = None if moment is None or last is None else (moment, DocumentId(last))
     documents = await services.documents.select(
         principal.tenant,
         collection=collection,
         status=status,
         name=name,
         source=source,
-        after=read_cursor(cursor) if cursor else None,
+        after=after,
         limit=limit + 1,
     )
     more = len(documents) > limit
     documents = documents[:limit]
     return DocumentList(
         documents=[wire(document) for document in documents],
-        next_cursor=write_cursor(documents[-1]) if more else None,
+        next_cursor=write_cursor(documents[-1].created_at, documents[-1].id) if more else None,
     )
-
-
-def write_cursor(document: Document) -> str:
-    """The place behind a document in the list, as an opaque text."""
-    return urlsafe_b64encode(f"{document.created_at.isoformat()}|{document.id}".encode()).decode()
-
-
-def read_cursor(cursor: str) -> tuple[datetime, DocumentId]:
-    """The place that a cursor stands for.
-
-    Raises:
-        InvalidInput: it was not made by us.
-    """
-    try:
-        moment, _, document = urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        return datetime.fromisoformat(moment), DocumentId(UUID(document))
-    except ValueError as error:
-        raise InvalidInput("The cursor is not one of ours. Pass 'next_cursor' of the page before.") from error
 
 
 @router.get("/documents/events", response_class=StreamingResponse)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from app.auth import Administrator, Using
 from ingest.reconciliation import (
@@ -26,10 +28,14 @@ async def reconcile(
         record = await ask_for_reconciliation(connection, repair=wanted.repair)
         await services.jobs.reconcile(connection, record)
     found = await find_reconciliations(services.pool, principal.tenant)
-    return next(each for each in found if each.id == record)
+    return next(each for each in found.reconciliations if each.id == record)
 
 
 @router.get("/reconcile")
-async def list_reconciliations(principal: Administrator, services: Using) -> ReconciliationList:
-    """The newest reports, newest first."""
-    return ReconciliationList(reconciliations=await find_reconciliations(services.pool, principal.tenant))
+async def list_reconciliations(
+    principal: Administrator,
+    services: Using,
+    cursor: Annotated[int | None, Query(ge=1)] = None,
+) -> ReconciliationList:
+    """The reports, newest first, 20 on a page."""
+    return await find_reconciliations(services.pool, principal.tenant, before=cursor)

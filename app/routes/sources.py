@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from app.auth import Caller, Using, Writer
+from app.cursor import read_moment, write_cursor
 from app.schemas import FailureOut, PlanOut, SourceDetail, SourceIn, SourceList, SourceOut, StepOut
 from core.domain import Principal, Role
 from core.errors import Forbidden
@@ -51,9 +52,21 @@ async def plan_source(body: SourceIn, principal: Writer, services: Using) -> Pla
 
 
 @router.get("/sources")
-async def list_sources(principal: Caller, services: Using) -> SourceList:
-    """All sources of the tenant, newest first."""
-    return SourceList(sources=[wire(source) for source in await services.sources.all(principal.tenant)])
+async def list_sources(
+    principal: Caller,
+    services: Using,
+    limit: Annotated[int, Query(ge=1, le=200)] = 100,
+    cursor: str | None = None,
+) -> SourceList:
+    """The sources of the tenant, newest first."""
+    before = read_moment(cursor) if cursor else None
+    found = await services.sources.page(principal.tenant, before=before, limit=limit + 1)
+    more = len(found) > limit
+    found = found[:limit]
+    return SourceList(
+        sources=[wire(source) for source in found],
+        next_cursor=write_cursor(found[-1].created_at, found[-1].id) if more else None,
+    )
 
 
 @router.get("/sources/{source_id}")

@@ -151,9 +151,17 @@ class Sources:
             raise NotFound(f"There is no source {str(source)!r}. GET /sources lists those that there are.")
         return found[0]
 
-    async def all(self, tenant: TenantId) -> list[SourceEntry]:
-        """All sources of a tenant, newest first."""
-        return await self._select("s.tenant_id = %s", tenant)
+    async def page(self, tenant: TenantId, *, before: tuple[datetime, UUID] | None, limit: int) -> list[SourceEntry]:
+        """The sources of a tenant, newest first, from the one behind ``before`` on."""
+        moment, source = before or (None, None)
+        return await self._select(
+            "s.tenant_id = %s AND (%s::timestamptz IS NULL OR (s.created_at, s.id) < (%s, %s))",
+            tenant,
+            moment,
+            moment,
+            source,
+            limit=limit,
+        )
 
     async def stored(self, tenant: TenantId, collection: str, address: str) -> dict[str, str | None]:
         """The versions of the source at an address, when there is one."""
@@ -220,10 +228,10 @@ class Sources:
         async with self._pool.connection() as connection:
             await connection.execute("UPDATE sources SET status = 'queued', error = %s WHERE id = %s", (error, source))
 
-    async def _select(self, condition: str, *values: object) -> list[SourceEntry]:
-        query = f"{SELECT} WHERE {condition} ORDER BY s.created_at DESC, s.id"
+    async def _select(self, condition: str, *values: object, limit: int = 1) -> list[SourceEntry]:
+        query = f"{SELECT} WHERE {condition} ORDER BY s.created_at DESC, s.id DESC LIMIT %s"
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(query.encode(), values)
+            cursor = await connection.execute(query.encode(), (*values, limit))
             return [entry_of(row) for row in await cursor.fetchall()]
 
 
