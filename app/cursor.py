@@ -26,7 +26,7 @@ def read_name(cursor: str) -> str:
     Raises:
         InvalidInput: it was not made by us.
     """
-    return _read(cursor, str)
+    return _read(cursor, lambda name: f"{name}")
 
 
 def read_moment(cursor: str) -> tuple[datetime, UUID]:
