@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Mapping, Set
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ async def open_pool(settings: DatabaseSettings) -> AsyncIterator[Pool]:
         max_idle=settings.max_idle_s,
         max_lifetime=settings.max_lifetime_s,
         timeout=WAIT_S,
-        check=AsyncConnectionPool.check_connection,
+        check=_check,
         # Not among the arguments below: the job engine opens a connection with them and its own autocommit.
         configure=_configure,
         kwargs={
@@ -67,6 +68,17 @@ async def open_pool(settings: DatabaseSettings) -> AsyncIterator[Pool]:
 
 async def _configure(connection: psycopg.AsyncConnection[DictRow]) -> None:
     await connection.set_autocommit(True)
+
+
+async def _check(connection: psycopg.AsyncConnection[DictRow]) -> None:
+    """Ask the server only when its end of the socket has something to say, as it has when it went away.
+
+    A look at the socket takes microseconds, a question a round trip before each use of a connection.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def migrate(pool: Pool, folder: Path = MIGRATIONS) -> list[str]:
