@@ -11,7 +11,7 @@ from ui import session
 from ui.action import draw_action
 from ui.client import Api, ApiError, KeyRefusedError
 from ui.markup import plain
-from ui.wording import EVERY_WORDS, SOURCE_WORDS, source_facts
+from ui.wording import EVERY_WORDS, source_facts, source_state
 
 TICK_SECONDS = 2.0
 BUSY = ("queued", "syncing")
@@ -53,6 +53,7 @@ def _draw_form(api: Api, collections: Sequence[CollectionOut]) -> None:
                 format_func=lambda seconds: EVERY_WORDS[seconds],
                 key="source-every",
             )
+        with st.container(horizontal=True, vertical_alignment="center"):
             whole = st.checkbox("It is a sitemap: take its pages", key="source-sitemap")
             mirror = st.checkbox("Delete what is gone there", key="source-mirror")
             sent = st.form_submit_button("Add", icon=":material/add:")
@@ -80,10 +81,8 @@ def _draw_source(api: Api, source: SourceOut) -> None:
             with st.container(gap=None):
                 st.markdown(f"**{plain(source.address)}**")
                 st.caption(f"{plain(source.collection)} · {source_facts(source)}")
-            st.badge(
-                SOURCE_WORDS[source.status],
-                color={"failed": "red", "idle": "green"}.get(source.status, "blue"),  # type: ignore[arg-type]
-            )
+            words, colour = source_state(source)
+            st.badge(words, color=colour)
             draw_action(
                 "Sync now",
                 api.sync_source,

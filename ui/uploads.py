@@ -83,7 +83,8 @@ def _choose_strategy() -> Strategy | None:
         key="upload-strategy",
         format_func=lambda value: STRATEGY_WORDS[value],
         placeholder="As the server is set",
-        help="How documents of the new collection are cut into passages. It cannot be changed later.",
+        help="How documents of the new collection are cut into passages. To change it later, the collection is made "
+        "anew: `python -m ingest reembed`.",
     )
     return strategy
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
+from uuid import UUID
 
 from app.schemas import CitationOut, DocumentOut, Health, JobOut, SourceOut, Status, Strategy
 
-Colour = Literal["blue", "green", "red", "gray"]
+Colour = Literal["blue", "green", "red", "gray", "orange"]
 
 STATUS_WORDS: dict[Status, str] = {
     "queued": "Waiting",
@@ -26,7 +27,8 @@ STRATEGY_WORDS: dict[Strategy, str] = {
     "semantic": "Where the subject changes",
     "tokens": "A fixed number of tokens",
 }
-SOURCE_WORDS = {"idle": "Up to date", "queued": "Waiting", "syncing": "Looking", "failed": "Failed"}
+FRESH = timedelta(seconds=4)
+"""How long after a failure its job may still be ending."""
 EVERY_WORDS = {0: "Only when asked", 3600: "Every hour", 86_400: "Every day", 604_800: "Every week"}
 _COLOURS: dict[Status, Colour] = {"indexed": "green", "failed": "red", "queued": "gray", "deleting": "gray"}
 _ICONS: dict[Status, str] = {
@@ -57,9 +59,20 @@ def status_icon(status: Status) -> str:
     return _ICONS.get(status, ":material/progress_activity:")
 
 
-def in_progress(documents: Sequence[DocumentOut]) -> bool:
-    """Whether any of the documents will still change by itself."""
-    return any(document.status not in _SETTLED for document in documents)
+def in_progress(documents: Sequence[DocumentOut], now: datetime | None = None) -> bool:
+    """Whether any of the documents will still change by itself, or has failed so recently that its job may."""
+    moment = now or datetime.now(UTC)
+    return any(document.status not in _SETTLED or _is_fresh(document, moment) for document in documents)
+
+
+def failures(documents: Sequence[DocumentOut], now: datetime | None = None) -> frozenset[UUID]:
+    """The ids of the documents that have failed, and whose jobs have ended."""
+    moment = now or datetime.now(UTC)
+    return frozenset(one.id for one in documents if one.status == "failed" and not _is_fresh(one, moment))
+
+
+def _is_fresh(document: DocumentOut, now: datetime) -> bool:
+    return document.status == "failed" and now - document.updated_at < FRESH
 
 
 def progress_of(document: DocumentOut) -> float | None:
@@ -92,6 +105,19 @@ def document_facts(document: DocumentOut, now: datetime | None = None) -> str:
 def job_facts(job: JobOut, now: datetime | None = None) -> str:
     """Attempts and age of a job in one line."""
     return f"{count(max(job.attempts, 1), 'attempt')} · {age_text(job.updated_at, now or datetime.now(UTC))}"
+
+
+def source_state(source: SourceOut) -> tuple[str, Colour]:
+    """The state of a source in words, and its colour."""
+    if source.status == "idle" and source.counts.get("failed"):
+        return "Not all taken", "orange"
+    states: dict[str, tuple[str, Colour]] = {
+        "idle": ("Up to date", "green"),
+        "queued": ("Waiting", "blue"),
+        "syncing": ("Looking", "blue"),
+        "failed": ("Failed", "red"),
+    }
+    return states[source.status]
 
 
 def source_facts(source: SourceOut, now: datetime | None = None) -> str:

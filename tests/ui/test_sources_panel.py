@@ -69,6 +69,8 @@ async def test_what_could_not_be_taken_is_said(documents: AppTest, run: Run, ten
     await looked_at(tenant)
     await run(documents)
     assert "1 not taken" in texts(documents)
+    assert "Not all taken" in texts(documents)
+    assert "Up to date" not in texts(documents)
     assert "missing: The host '127.0.0.1' has nothing at this address (404)." in texts(documents)
 
 

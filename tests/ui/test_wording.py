@@ -14,6 +14,7 @@ from ui.wording import (
     STATUS_WORDS,
     age_text,
     document_facts,
+    failures,
     has_failed,
     in_progress,
     place_text,
@@ -62,10 +63,19 @@ def test_every_status_has_words_a_colour_and_an_icon(status: Status) -> None:
 
 
 def test_a_document_is_in_progress_until_it_is_ready_or_has_failed() -> None:
-    settled = [document(status="indexed"), document(status="failed")]
-    assert not in_progress(settled)
+    settled = [document(status="indexed"), document(status="failed", updated_at=NOW - timedelta(minutes=1))]
+    assert not in_progress(settled, NOW)
     for status in ("queued", "loading", "chunking", "embedding", "deleting"):
-        assert in_progress([*settled, document(status=status)])
+        assert in_progress([*settled, document(status=status)], NOW)
+
+
+def test_a_failure_counts_once_its_job_has_had_time_to_end() -> None:
+    failed = document(status="failed", updated_at=NOW)
+    soon, later = NOW + timedelta(seconds=2), NOW + timedelta(seconds=5)
+    assert in_progress([failed], soon)
+    assert failures([failed], soon) == frozenset()
+    assert not in_progress([failed], later)
+    assert failures([failed, document(status="indexed")], later) == {failed.id}
 
 
 def test_progress_is_counted_in_passages_while_they_are_embedded() -> None:

@@ -21,6 +21,7 @@ from ui.wording import (
     READING,
     STATUS_WORDS,
     document_facts,
+    failures,
     in_progress,
     progress_of,
     progress_text,
@@ -96,7 +97,7 @@ def _choose_filters(api: Api, collections: Sequence[CollectionOut]) -> Filters:
 def _draw_list(api: Api, filters: Filters, *, several: bool) -> None:
     """The list; looks again every second while something on it is in progress."""
     shown = _fetch(api, filters)
-    busy = in_progress(shown.documents)
+    busy, failed = in_progress(shown.documents), failures(shown.documents)
     page_run = True
 
     @st.fragment(run_every=TICK_SECONDS if busy else None)
@@ -105,7 +106,8 @@ def _draw_list(api: Api, filters: Filters, *, several: bool) -> None:
         with shown_errors():
             listed = shown if page_run else _fetch(api, filters)
             page_run = False
-            if busy and not in_progress(listed.documents):
+            # The page and not only the list: what has failed is on the list of failed work as well.
+            if busy and not (in_progress(listed.documents) and failures(listed.documents) == failed):
                 st.rerun()
             if not listed.documents:
                 _draw_empty(filters)
