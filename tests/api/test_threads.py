@@ -135,8 +135,8 @@ async def test_states_show_subgraphs_and_only_the_fields_asked_for(tenant: Tenan
     assert below["checkpoint"]["checkpoint_ns"] == plain["tasks"][0]["checkpoint"]["checkpoint_ns"]
     with pytest.raises(UnprocessableEntityError):
         await client.get_state(thread, select=["secrets"])
+    nowhere: Any = {**state["checkpoint"], "checkpoint_id": str(uuid.uuid4())}
     with pytest.raises(NotFoundError):
-        nowhere: Any = {**state["checkpoint"], "checkpoint_id": str(uuid.uuid4())}
         await client.get_state(thread, checkpoint=nowhere)
 
 
