@@ -12,7 +12,28 @@ from tests.conftest import Tenant, open_tenant
 from tests.contract.sdk_calls import CALLS, HELLO, Scene
 from tests.contract.sdk_clients import AsyncClient, Client, SyncClient, methods
 
-PENDING: dict[str, str] = {}
+CRONS = "crons"
+COMMANDS = "the routes of the second protocol"
+RUNS = "runs in full"
+
+PENDING: dict[str, str] = {
+    "threads.search": "values on the rows of threads",
+    "threads.stream": COMMANDS,
+    "threads.join_stream": "the stream of a thread",
+    "runs.create": RUNS,
+    "runs.create_batch": RUNS,
+    "runs.wait": "runs of a tenant's assistants",
+    "runs.list": RUNS,
+    "runs.cancel": RUNS,
+    "runs.cancel_many": RUNS,
+    "runs.delete": RUNS,
+    "crons.create": CRONS,
+    "crons.create_for_thread": CRONS,
+    "crons.update": CRONS,
+    "crons.delete": CRONS,
+    "crons.search": CRONS,
+    "crons.count": CRONS,
+}
 """Methods that are not answered yet, and what is missing. One that is answered must not be listed any more."""
 
 
@@ -57,6 +78,6 @@ async def test_the_method_does_what_it_says(method: str, client: Client, scene: 
 async def test_the_method_is_still_not_answered(method: str, client: Client, scene: Scene) -> None:
     try:
         await CALLS[method](client, scene)
-    except Exception:
+    except Exception:  # noqa: BLE001 (however it fails)
         return
     pytest.fail(f"{method} is answered now: take it out of PENDING.")
