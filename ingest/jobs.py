@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 import procrastinate
+from procrastinate.jobs import Job
 
 from core.database import Pool
 from core.domain import CollectionId, DocumentId, TenantId
@@ -137,6 +141,22 @@ class Jobs:
             task, queue=turn.queue, priority=turn.priority, lock=str(document), connection=connection
         )
         return await deferrer.defer_async(document=str(document))
+
+
+async def give_back(pool: Pool, job: Job) -> None:
+    """Not use up an attempt: the engine counts one when it puts the job back."""
+    async with pool.connection() as connection:
+        await connection.execute("UPDATE procrastinate_jobs SET attempts = attempts - 1 WHERE id = %s", (job.id,))
+
+
+@asynccontextmanager
+async def given_back(pool: Pool, job: Job) -> AsyncIterator[None]:
+    """Use up no attempt of the job when its worker is stopped while the block runs."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        await give_back(pool, job)
+        raise
 
 
 class JobList:

@@ -21,7 +21,7 @@ from ingest.builder import Builder
 from ingest.document import Documents
 from ingest.drafts import Superseded
 from ingest.intake import Intake
-from ingest.jobs import Jobs
+from ingest.jobs import Jobs, give_back, given_back
 from ingest.pipeline import Pipeline
 from ingest.retry import QUEUE, UPKEEP, CollectionPaused, Retry, judge, reason
 from ingest.sources import schedule
@@ -76,7 +76,8 @@ def create_job_app(work: Work | None = None) -> procrastinate.App:
     async def sync(context: JobContext, *, source: str) -> None:
         tools = _needed(work)
         if syncer is not None:
-            await schedule.attempt(syncer, tools.pool, SourceId(UUID(source)), context.job.attempts)
+            async with given_back(tools.pool, context.job):
+                await schedule.attempt(syncer, tools.pool, SourceId(UUID(source)), context.job.attempts)
 
     @app.periodic(cron="* * * * *")
     @app.task(name="sync_due", queue=UPKEEP, queueing_lock="sync_due", lock="sync_due")
@@ -117,12 +118,12 @@ async def _attempt(
     except asyncio.CancelledError:
         if context.abort_reason() is AbortReason.USER_REQUEST:
             raise JobAborted from None
-        await _give_back(work.pool, job.id)
+        await give_back(work.pool, job)
         raise
     except Exception as error:  # `judge` sorts whatever comes
         verdict = judge(error, job.attempts)
         if verdict.free:
-            await _give_back(work.pool, job.id)
+            await give_back(work.pool, job)
         if not isinstance(error, CollectionPaused):
             await _record(work, job.task_name, document, error, again=verdict.again)
         raise
@@ -137,12 +138,6 @@ async def _check_not_paused(pool: Pool, document: DocumentId) -> None:
         )
         if cursor.rowcount:
             raise CollectionPaused
-
-
-async def _give_back(pool: Pool, job: int | None) -> None:
-    """Not use up an attempt: the engine counts one when it puts the job back."""
-    async with pool.connection() as connection:
-        await connection.execute("UPDATE procrastinate_jobs SET attempts = attempts - 1 WHERE id = %s", (job,))
 
 
 async def _record(work: Work, task: str, document: DocumentId, error: Exception, *, again: bool) -> None:

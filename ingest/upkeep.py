@@ -151,8 +151,9 @@ async def _forget_replaced(connection: Connection) -> None:
     """Drop ended jobs that are no dead letters: another job has taken their place, or they are not of a document."""
     await connection.execute(
         "DELETE FROM procrastinate_jobs j WHERE j.status IN ('failed', 'cancelled', 'aborted') "
-        "AND j.task_name IN ('ingest', 'erase', 'sweep', 'reembed', 'reconcile', 'reconcile_nightly') AND NOT EXISTS ("
-        "SELECT FROM documents d WHERE d.id = (j.args ->> 'document')::uuid AND d.job_id = j.id)"
+        "AND j.task_name IN ('ingest', 'erase', 'sweep', 'reembed', 'reconcile', 'reconcile_nightly', 'sync', "
+        "'sync_due') "
+        "AND NOT EXISTS (SELECT FROM documents d WHERE d.id = (j.args ->> 'document')::uuid AND d.job_id = j.id)"
     )
 
 

@@ -13,7 +13,7 @@ from core.domain import CollectionId
 from core.errors import Unavailable
 from core.settings import ReconcileMode
 from ingest.builder import Builder
-from ingest.jobs import Jobs
+from ingest.jobs import Jobs, given_back
 from ingest.rebuilder import Rebuilder
 from ingest.reconciliation import ask_for_reconciliation, carry_out
 from ingest.retry import UPKEEP, Retry, judge, reason
@@ -34,7 +34,8 @@ def add_upkeep_tasks(
     @app.task(name="reembed", queue=UPKEEP, retry=Retry(), pass_context=True)
     async def reembed(context: JobContext, *, collection: str) -> None:
         rebuilder = Rebuilder(*parts(), ingest=Jobs(app).ingest)
-        await _attempt(rebuilder, CollectionId(UUID(collection)), context.job.attempts)
+        async with given_back(rebuilder.pool, context.job):
+            await _attempt(rebuilder, CollectionId(UUID(collection)), context.job.attempts)
 
     @app.task(name="reconcile", queue=UPKEEP, lock="reconcile")
     async def reconcile(*, record: int) -> None:

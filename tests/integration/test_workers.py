@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -16,8 +17,14 @@ from app.health import health
 from app.services import Services
 from core.domain import Principal
 from core.settings import Settings
+from ingest import worker
 from ingest.document import Upload
 from ingest.intake import File
+from ingest.rebuilder import Rebuilder
+from ingest.retry import UPKEEP
+from ingest.sources.deferral import QUEUE as SOURCES
+from ingest.sources.sync import Syncer
+from ingest.tasks import create_job_app
 from ingest.upkeep import measure
 from tests.apart import open_apart, run_workers
 from tests.conftest import make_principal
@@ -64,6 +71,34 @@ async def test_workers_share_what_an_api_without_one_takes_in_and_do_nothing_twi
     assert len(workers) == 2
     documents = await apart.documents.select(principal.tenant)
     assert sum(embedded) == sum(document.chunks for document in documents)
+
+
+async def test_a_look_at_a_source_and_a_change_of_a_collection_use_up_no_attempt_when_the_worker_stops(
+    apart: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = asyncio.Semaphore(0)
+
+    async def waiting(*_: object) -> None:
+        started.release()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Syncer, "run", waiting)
+    monkeypatch.setattr(Rebuilder, "run", waiting)
+    monkeypatch.setattr(worker, "GRACE_S", 0.1)
+    app = create_job_app()
+    async with app.open_async(apart.pool):
+        await app.configure_task("sync", queue=SOURCES).defer_async(source=str(uuid.uuid4()))
+        await app.configure_task("reembed", queue=UPKEEP).defer_async(collection=str(uuid.uuid4()))
+    async with run_workers(apart, 1):
+        for _ in range(2):
+            await asyncio.wait_for(started.acquire(), 20)
+    async with apart.pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT task_name, status, attempts FROM procrastinate_jobs WHERE task_name IN ('sync', 'reembed') "
+            "ORDER BY task_name"
+        )
+        jobs = [tuple(row.values()) for row in await cursor.fetchall()]
+    assert jobs == [("reembed", "todo", 0), ("sync", "todo", 0)]
 
 
 async def until_indexed(services: Services, principal: Principal) -> set[int]:
