@@ -71,11 +71,14 @@ def create_app(
     return app
 
 
-def main(settings: Settings) -> None:
+def main(
+    settings: Settings,
+    open_services: Callable[[Settings], AbstractAsyncContextManager[Services]] = open_services,
+) -> None:
     """Serve the API until SIGTERM or SIGINT."""
     configure_logging(settings.log)
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, open_services),
         host=settings.api.host,
         port=settings.api.port,
         log_config=None,

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from app.postgres import run_postgres
+from benchmarks.environment import environment
 from benchmarks.formats import text_pdf
 from benchmarks.ingest import NOWHERE, Bench, chunks_of, ingest, open_bench
 from benchmarks.report import ROOT, Report, circumstances, median, parser, publish, temporary_folder
@@ -82,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"There is no PDF or text in {options.data}: nothing was measured", file=sys.stderr)
             return 1
         try:
-            python = environment()
+            python = environment(REQUIREMENTS)
         except subprocess.CalledProcessError as error:
-            print(f"{REQUIREMENTS} cannot be installed: {error}. Nothing was measured", file=sys.stderr)
+            print(f"{REQUIREMENTS} cannot be installed: {error}\n{error.stderr}\nNothing was measured", file=sys.stderr)
             return 1
         with run_postgres(folder) as url, open_plain(python, paths, folder, EmbeddingSettings()) as plain:
             settings = Settings(
@@ -121,25 +120,6 @@ def printed(text: str) -> bytes:
     words = text.split()
     lines = [" ".join(words[start : start + LINE_WORDS]) for start in range(0, len(words), LINE_WORDS)]
     return text_pdf([lines[start : start + PAGE_LINES] for start in range(0, len(lines), PAGE_LINES)])
-
-
-def environment() -> Path:
-    """The Python of the other side's environment, which is made when it is not there.
-
-    Raises:
-        subprocess.CalledProcessError: the packages cannot be installed.
-    """
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes() + version.encode()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "ragstone" / f"plain-{digest}"
-    python, complete = folder / "bin" / "python", folder / "complete"
-    if not complete.exists():
-        print(f"Installing {REQUIREMENTS.relative_to(ROOT)}: some minutes the first time", flush=True)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS], check=True)
-        complete.touch()
-    return python
 
 
 @contextmanager

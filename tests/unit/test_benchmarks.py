@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import OTHERS, QUICK
 from benchmarks.report import PAGE, ROOT, with_section
 
-NO_COMMANDS = {"__main__", "nursery", "plain_pipeline"}
+NO_COMMANDS = {"__main__", "nursery", "plain_pipeline", "site", "stream_bare", "stream_client"}
 """Those that another benchmark starts."""
 SECTIONS = [
     "ingest",
@@ -25,6 +25,7 @@ SECTIONS = [
     "memory",
     "start",
     "faults",
+    "streams",
 ]
 
 
