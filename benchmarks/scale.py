@@ -79,7 +79,7 @@ class OneIndex:
     def __init__(self, index: VectorIndex) -> None:
         self._index = index
 
-    async def find(self, embedder: EmbedderStamp) -> VectorIndex:  # noqa: ARG002 (the protocol's)
+    async def find(self, embedder: EmbedderStamp) -> VectorIndex:
         """The index."""
         return self._index
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 FALLBACK = "en"
@@ -23,12 +24,7 @@ class Languages:
     """
 
     def __init__(self, codes: Iterable[str]) -> None:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-        self._identifier: Any = LanguageIdentifier.from_model_file(  # type: ignore[no-untyped-call]
-            MODEL_FILE, norm_probs=True
-        )
-        self._identifier.set_languages([*codes, *STRANGERS])
+        self._identifier = _identifier((*codes, *STRANGERS))
 
     def of_passage(self, text: str) -> str:
         """The passage's language; the fallback when it cannot be told, as in a list of part numbers."""
@@ -45,3 +41,13 @@ class Languages:
             if sureness >= SURE:
                 return codes
         return codes if FALLBACK in codes else [*codes, FALLBACK]
+
+
+@cache
+def _identifier(codes: tuple[str, ...]) -> Any:
+    """The model for these languages, read once: unpacking it takes most of a second of the processor."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)  # type: ignore[no-untyped-call]
+    identifier.set_languages(list(codes))
+    return identifier
