@@ -26,6 +26,7 @@ SECTIONS = [
     "start",
     "faults",
     "streams",
+    "run-faults",
 ]
 
 
