@@ -152,10 +152,20 @@ async def read_text(
 
 
 @router.get("/documents/{document_id}/content", response_class=StreamingResponse)
-async def read_content(document_id: UUID, principal: Caller, services: Using) -> Response:
-    """The original file, byte for byte."""
+async def read_content(
+    document_id: UUID,
+    principal: Caller,
+    services: Using,
+    newest: Annotated[
+        bool, Query(description="the bytes that were taken in last, whatever search answers from")
+    ] = False,
+) -> Response:
+    """The original file, byte for byte: that which search answers from, so that a citation opens on its page."""
     document = await services.documents.get(principal.tenant, DocumentId(document_id))
-    pieces = services.blobs.read(document.blob)
+    blob, media_type = document.blob, document.media_type
+    if not newest and document.live_blob is not None and document.live_media_type is not None:
+        blob, media_type = document.live_blob, document.live_media_type
+    pieces = services.blobs.read(blob)
     # The first piece is read before the status is sent, so that a missing file is a 404 and not a broken stream.
     first = await anext(pieces, b"")
 
@@ -165,12 +175,13 @@ async def read_content(document_id: UUID, principal: Caller, services: Using) ->
             yield piece
 
     headers = {
-        "Content-Length": str(document.size),
         # Never shown inline: an HTML file that somebody uploaded would run in our origin.
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name)}",
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(body(), media_type=document.media_type, headers=headers)
+    if blob == document.blob:
+        headers["Content-Length"] = str(document.size)
+    return StreamingResponse(body(), media_type=media_type, headers=headers)
 
 
 def wire(document: Document) -> DocumentOut:

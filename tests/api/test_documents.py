@@ -35,6 +35,17 @@ async def test_the_original_comes_back_byte_for_byte(tenant: Tenant) -> None:
     assert response.headers["content-disposition"].startswith("attachment; filename*=UTF-8''%C3%BCber")
 
 
+async def test_the_original_is_that_which_search_answers_from_unless_the_newest_is_asked_for(tenant: Tenant) -> None:
+    readable, damaged = make_pdf(["Tornby has a harbour."]), b"%PDF-1.7 cut short"
+    await tenant.upload("harbours.pdf", readable, source_id="harbours")
+    document = await tenant.upload("harbours.pdf", damaged, source_id="harbours")
+    assert (document["status"], document["version"], document["live_version"]) == ("failed", 2, 1)
+    response = await tenant.http.get(f"/documents/{document['id']}/content")
+    assert (response.content, response.headers["content-type"]) == (readable, "application/pdf")
+    newest = await tenant.http.get(f"/documents/{document['id']}/content", params={"newest": True})
+    assert (newest.content, newest.headers["content-length"]) == (damaged, str(len(damaged)))
+
+
 async def test_pages_of_a_pdf_are_those_a_reader_sees(tenant: Tenant, relay: Relay) -> None:
     pages = ["Tornby has a harbour.", "Kerzenfels has a lighthouse.", "Bicycles travel free of charge."]
     document = await tenant.upload("three.pdf", make_pdf(pages))
