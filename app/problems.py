@@ -28,6 +28,7 @@ STATUS: dict[type[errors.PlatformError], int] = {
     errors.InvalidInput: 422,
     errors.TooLarge: 413,
     errors.UnsupportedType: 415,
+    errors.LimitExceeded: 429,
     errors.Unavailable: 503,
     errors.PlatformError: 500,
 }
@@ -56,7 +57,10 @@ def problem(request: Request, status: int, code: str, title: str, detail: str) -
 
 async def _platform(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.PlatformError)  # noqa: S101 (registered for it alone)
-    return problem(request, status_of(error), error.code, error.title, str(error))
+    response = problem(request, status_of(error), error.code, error.title, str(error))
+    if isinstance(error, errors.LimitExceeded):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

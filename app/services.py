@@ -16,6 +16,7 @@ from app.runs.log import EventLog
 from app.runs.run import Runs
 from app.runs.runner import Runner
 from app.state import States
+from app.runs.tasks import RunJobs
 from app.store.item import Items
 from app.store.meaning import has_vectors, prepare_vectors
 from app.store.memory import Memory
@@ -72,6 +73,7 @@ class Services:
     states: States
     runs: Runs
     runner: Runner
+    run_jobs: RunJobs
     items: Items
     memory: Memory
     events: EventLog
@@ -136,10 +138,13 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
         runs, documents, jobs, blobs = Runs(pool), Documents(pool), Jobs(job_app), open_blobs(settings)
         bell = Bell(str(settings.database.url))
         events = EventLog(pool, bell, limit=settings.runs.log_mb << 20)
-        intake, runner = Intake(pool, documents, blobs, jobs), Runner(events, runs, agents)
+        intake, run_jobs = Intake(pool, documents, blobs, jobs), RunJobs()
+        await stack.enter_async_context(run_jobs.app.open_async(pool))
+        runner = Runner(pool, runs, run_jobs, agents=agents, events=events, bell=bell, settings=settings.runs)
         await stack.enter_async_context(bell.listening())
         await stack.enter_async_context(events.writing())
-        await stack.enter_async_context(runner.keep())
+        if settings.runs.worker:
+            await stack.enter_async_context(runner.working())
         yield Services(
             settings=settings,
             pool=pool,
@@ -163,6 +168,7 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             states=States(pool, agents),
             runs=runs,
             runner=runner,
+            run_jobs=run_jobs,
             items=items,
             memory=memory,
             events=events,

@@ -9,6 +9,7 @@
     │   ├── TooLarge    … because it is above a limit
     │   ├── UnsupportedType … because nothing here reads that type of file
     │   └── UnreadableDocument … because its bytes cannot be read as a document
+    ├── LimitExceeded   the caller has as much as it may have at once
     └── Unavailable     a part that is needed does not answer now
 
 A message says what happened and what to do, quotes names with ``!r`` and holds neither secrets nor document text.
@@ -79,6 +80,17 @@ class UnreadableDocument(InvalidInput):
 
     code = "unreadable-document"
     title = "The document cannot be read"
+
+
+class LimitExceeded(PlatformError):
+    """The caller has as much as it may have at once; ``retry_after_s`` (seconds) is when to ask again."""
+
+    code = "limit-exceeded"
+    title = "Too much at once"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(PlatformError):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 
 import procrastinate
 import psycopg
@@ -47,9 +48,10 @@ async def measure(pool: Pool) -> Figures:
     """How many workers live, and how much work waits; a job that waits for its next attempt has its age too."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            # Each process has two workers for the engine: one for documents, one for sources.
-            "SELECT (SELECT (count(*) + 1) / 2 FROM procrastinate_workers "
-            "  WHERE last_heartbeat > now() - make_interval(secs => %s)) AS workers, "
+            # Each process has two workers for the engine: one for documents, one for sources. Runners of agents have
+            # one more, which does not work here.
+            "SELECT (SELECT (count(*) - (SELECT count(*) FROM runners WHERE heartbeat > now() - %(dead)s) + 1) / 2 "
+            "  FROM procrastinate_workers WHERE last_heartbeat > now() - %(dead)s) AS workers, "
             "count(*) FILTER (WHERE j.status = 'todo' AND j.queue_name = 'ingest') AS waiting, "
             "count(*) FILTER (WHERE j.status = 'doing') AS running, "
             "count(*) FILTER (WHERE j.status = 'todo' AND j.queue_name = 'paused') AS paused, "
@@ -57,7 +59,7 @@ async def measure(pool: Pool) -> Figures:
             "coalesce(extract(epoch FROM clock_timestamp() - min(e.at)), 0)::float AS oldest_waiting_s "
             "FROM procrastinate_jobs j LEFT JOIN procrastinate_events e ON e.job_id = j.id AND e.type = 'deferred' "
             "AND j.status = 'todo' AND j.queue_name = 'ingest'",
-            (STALLED_S,),
+            {"dead": timedelta(seconds=STALLED_S)},
         )
         row = await cursor.fetchone()
     assert row is not None  # noqa: S101 (an aggregate has a row)

@@ -41,8 +41,8 @@ async def run_worker(app: procrastinate.App, pool: Pool, settings: IngestSetting
     """
     stopping = asyncio.Event()
     queues = [QUEUE, UPKEEP]
-    worker = asyncio.create_task(_keep_working(app, queues, settings.concurrency, stopping), name="ingest-worker")
-    looker = asyncio.create_task(_keep_working(app, [SOURCES], LOOKS, stopping), name="ingest-sources")
+    worker = asyncio.create_task(keep_working(app, queues, settings.concurrency, stopping), name="ingest-worker")
+    looker = asyncio.create_task(keep_working(app, [SOURCES], LOOKS, stopping), name="ingest-sources")
     keeper = asyncio.create_task(keep(app, pool, alarm_s=settings.alarm_s), name="ingest-upkeep")
     try:
         yield worker
@@ -78,7 +78,7 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
 
 
-async def _keep_working(
+async def keep_working(
     app: procrastinate.App, queues: Sequence[str], concurrency: int, stopping: asyncio.Event
 ) -> None:
     """Run the worker, and run it again when a lost database has stopped it.

@@ -4,7 +4,7 @@
 |---|---|
 | `echo` | answers with the last message's text, in one node; appends the node's name to `steps` |
 | `slow` | streams `tokens` tokens, one every `pause_s` seconds (context), by a chat model |
-| `asks` | interrupts once for each text of `questions` (default: one), and answers with what it was told |
+| `asks` | interrupts once for each text of `questions` (or once); after `then_s` seconds answers what it was told |
 | `nested` | a subgraph `inner` of two nodes between `before` and `after`; custom events from everywhere |
 | `fails` | raises after one good step: what we foresee (`{"kind": "known"}`), or something else |
 | `remembers` | puts the last message's text into the store, below `name` (context), and tells what is there |
@@ -106,6 +106,7 @@ class Asking(Talk):
     """What `asks` wants to know."""
 
     questions: list[str]
+    then_s: float
 
 
 class Failing(Talk):
@@ -141,6 +142,7 @@ def slow(saver: Saver) -> Graph:
 def asks(saver: Saver) -> Graph:
     async def ask(state: Asking) -> dict[str, Any]:
         answers = [str(interrupt({"question": text})) for text in state.get("questions") or ["Why?"]]
+        await asyncio.sleep(state.get("then_s", 0.0))
         return {"messages": [AIMessage(f"told: {', '.join(answers)}")], "steps": ["ask"]}
 
     graph = StateGraph(Asking)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.auth import Caller, Using
+from app.runs.order import RunCreate, read_order
 from app.runs.run import Run
 from app.services import Services
 from app.sse import event_stream
@@ -102,14 +102,14 @@ async def start(body: ChatCompletionRequest, principal: Principal, services: Ser
     """Begin a run on a thread of its own."""
     agent = services.agents.get(body.model)
     conversation = [message.model_dump() for message in body.messages if message.role not in ("system", "developer")]
-    kwargs = {
-        "input": agent.read_input({"messages": conversation}),
-        "stream_mode": ["custom", "values"],
-        "recursion_limit": 25,
-    }
-    thread_id = uuid.uuid4()
-    await services.threads.create(principal, thread_id, {"source": "openai"}, if_exists="raise")
-    return await services.runner.start(principal, thread_id, agent, kwargs, {})
+    wish = RunCreate(
+        assistant_id=body.model,
+        input={"messages": conversation},
+        stream_mode=["custom", "values"],
+        metadata={"source": "openai"},
+    )
+    order = await read_order(agent, principal, wish, None)
+    return await services.runner.start(principal, order)
 
 
 async def parts(services: Services, run: Run) -> AsyncIterator[tuple[str, Any]]:

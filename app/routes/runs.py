@@ -2,81 +2,45 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.auth import Caller, Using
 from app.runs.frames import frames, read_modes
-from app.runs.playing import StreamMode
+from app.runs.life import Action, Status
+from app.runs.order import RunCreate, read_order
 from app.runs.run import Run
 from app.services import Services
 from app.sse import event_stream
 from app.wire import plain
 from core.domain import Principal
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound
 
 router = APIRouter(tags=["runs"])
 
 
-class RunCreate(BaseModel):
-    """A run as the SDK asks for it; an option that would change what the run does, and that is not here, is refused."""
-
-    assistant_id: str
-    input: dict[str, Any] | None = None
-    stream_mode: StreamMode | list[StreamMode] = "values"
-    metadata: dict[str, Any] | None = None
-    context: dict[str, Any] | None = None
-    config: dict[str, Any] | None = None
-    multitask_strategy: Literal["reject"] | None = None
-    if_not_exists: Literal["create", "reject"] | None = None
-    on_disconnect: Literal["cancel", "continue"] | None = None
-    command: None = None
-    checkpoint: None = None
-    checkpoint_id: None = None
-    interrupt_before: None = None
-    interrupt_after: None = None
-    webhook: None = None
-    after_seconds: None = None
-    stream_subgraphs: bool | None = None
-    stream_resumable: bool | None = None
-    feedback_keys: None = None
-    on_completion: Literal["delete", "keep"] | None = None
-    durability: Literal["sync", "async", "exit"] | None = None
-
-
 async def start(
-    body: RunCreate, principal: Principal, services: Services, thread_id: UUID, stream_mode: list[str]
+    body: RunCreate, principal: Principal, services: Services, thread_id: UUID | None, modes: list[str] | None = None
 ) -> Run:
-    """Check what was asked for and begin to execute it."""
+    """Check what was asked for, and admit it."""
     agent = services.agents.get(body.assistant_id)
-    given = body.context or {}
-    await agent.open_context(principal, given)
-    limit = (body.config or {}).get("recursion_limit", 25)
-    if not isinstance(limit, int) or not 1 <= limit <= 1000:
-        raise InvalidInput("config.recursion_limit must be a whole number from 1 to 1000.")
-    kwargs = {
-        "input": agent.read_input(body.input),
-        "stream_mode": stream_mode,
-        "context": given,
-        "recursion_limit": limit,
-        "stream_subgraphs": bool(body.stream_subgraphs),
-    }
-    if body.if_not_exists == "create":
-        await services.threads.create(principal, thread_id, {}, if_exists="do_nothing")
-    return await services.runner.start(principal, thread_id, agent, kwargs, body.metadata or {})
+    order = await read_order(agent, principal, body, thread_id, modes=modes)
+    return await services.runner.start(principal, order)
 
 
-def modes(body: RunCreate) -> list[str]:
-    """The stream modes as a list."""
-    return [body.stream_mode] if isinstance(body.stream_mode, str) else list(body.stream_mode)
+class RunsCancel(BaseModel):
+    """Which runs to stop."""
+
+    thread_id: UUID | None = None
+    run_ids: list[UUID] | None = Field(None, max_length=1000)
+    status: Literal["pending", "running", "all"] | None = None
 
 
 def locations(run: Run, query: str = "") -> dict[str, str]:
@@ -105,17 +69,22 @@ async def streamed(
         if cancel and not ended:
             await services.runner.cancel(run)
         if drop:
-            await services.runner.wait(run)
+            with suppress(NotFound):
+                await services.runner.wait(run)
             await services.threads.delete(run.principal, run.thread_id)
 
 
 async def outcome(services: Services, run: Run) -> Any:
     """What a run that was waited for gives: its final values, or its error."""
-    run = await services.runner.wait(run)
+    try:
+        run = await services.runner.wait(run)
+    except NotFound:
+        return {"__error__": {"error": "RolledBack", "message": "The run was rolled back."}}
     if run.error:
         return {"__error__": dict(run.error)}
-    graph = services.agents.get(str(run.assistant_id)).graph
-    snapshot = await graph.aget_state({"configurable": {"thread_id": str(run.thread_id)}})
+    graph = services.agents.get(run.metadata["graph_id"]).graph
+    place = {"thread_id": str(run.thread_id), "checkpoint_ns": "", "checkpoint_id": run.checkpoint_id}
+    snapshot = await graph.aget_state({"configurable": place})
     return plain(snapshot.values)
 
 
@@ -129,7 +98,7 @@ async def stream_run(
     thread_id: UUID, body: RunCreate, request: Request, principal: Caller, services: Using
 ) -> Response:
     """Start a run and stream its events."""
-    run = await start(body, principal, services, thread_id, modes(body))
+    run = await start(body, principal, services, thread_id)
     cancel = body.on_disconnect == "cancel"
     return event_stream(request, streamed(services, run, cancel=cancel), locations(run))
 
@@ -146,7 +115,7 @@ async def create_run(
     thread_id: UUID, body: RunCreate, response: Response, principal: Caller, services: Using
 ) -> dict[str, Any]:
     """Start a run in the background."""
-    run = await start(body, principal, services, thread_id, modes(body))
+    run = await start(body, principal, services, thread_id)
     response.headers.update(locations(run))
     return dict(plain(run.wire()))
 
@@ -154,23 +123,37 @@ async def create_run(
 @router.post("/runs/stream", response_class=StreamingResponse)
 async def stream_alone(body: RunCreate, request: Request, principal: Caller, services: Using) -> Response:
     """Stream a run on a thread of its own, which is removed at its end."""
-    thread_id = uuid.uuid4()
-    body.if_not_exists = "create"
-    run = await start(body, principal, services, thread_id, modes(body))
-    return event_stream(request, streamed(services, run, drop=body.on_completion != "keep"), locations(run))
+    run = await start(body, principal, services, None)
+    return event_stream(request, streamed(services, run, drop=run.alone), locations(run))
 
 
 @router.post("/runs/wait")
 async def wait_alone(body: RunCreate, principal: Caller, services: Using) -> Response:
     """Wait for a run on a thread of its own, which is removed at its end."""
-    thread_id = uuid.uuid4()
-    body.if_not_exists = "create"
-    run = await start(body, principal, services, thread_id, ["values"])
+    run = await start(body, principal, services, None, ["values"])
     try:
         return answer(run, await outcome(services, run))
     finally:
-        if body.on_completion != "keep":
-            await services.threads.delete(principal, thread_id)
+        if run.alone:
+            await services.threads.delete(principal, run.thread_id)
+
+
+@router.post("/runs")
+async def create_alone(body: RunCreate, response: Response, principal: Caller, services: Using) -> dict[str, Any]:
+    """Start a run in the background on a thread of its own, which is removed some time after its end."""
+    run = await start(body, principal, services, None)
+    response.headers.update(locations(run))
+    return dict(plain(run.wire()))
+
+
+@router.post("/runs/batch")
+async def create_batch(
+    bodies: Annotated[list[RunCreate], Body(min_length=1, max_length=100)], principal: Caller, services: Using
+) -> list[dict[str, Any]]:
+    """Start several runs in the background, each on a thread of its own; all are checked before the first starts."""
+    agents = [services.agents.get(body.assistant_id) for body in bodies]
+    orders = [await read_order(agent, principal, body, None) for agent, body in zip(agents, bodies, strict=True)]
+    return [plain((await services.runner.start(principal, order)).wire()) for order in orders]
 
 
 @router.get("/threads/{thread_id}/runs")
@@ -178,13 +161,16 @@ async def list_runs(
     thread_id: UUID,
     principal: Caller,
     services: Using,
-    status: str | None = None,
+    status: Status | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 10,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    select: Annotated[list[str] | None, Query()] = None,
 ) -> list[dict[str, Any]]:
-    """The thread's runs, newest first."""
+    """The thread's runs, newest first; ``select`` names the fields that are wanted."""
     await services.threads.get(principal, thread_id)
-    runs = await services.runs.of_thread(principal, thread_id, status=status, limit=limit)
-    return [plain(run.wire()) for run in runs]
+    runs = await services.runs.of_thread(principal, thread_id, status=status, limit=limit, offset=offset)
+    found = [plain(run.wire()) for run in runs]
+    return found if select is None else [{k: v for k, v in run.items() if k in select} for run in found]
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}")
@@ -228,14 +214,31 @@ async def cancel_run(
     principal: Caller,
     services: Using,
     wait: bool = False,
-    action: str = "interrupt",
+    action: Action = "interrupt",
 ) -> Response:
-    """Stop a run; what it has written of its answer stays in the thread."""
-    if action != "interrupt":
-        raise InvalidInput(f"The action {action!r} is not possible; 'interrupt' keeps what was written.")
+    """Stop a run: what it has written stays in the thread, or goes with the run (``action=rollback``)."""
     run = await services.runs.get(principal, thread_id, run_id)
-    await services.runner.cancel(run)
+    await services.runner.cancel(run, action)
     if wait:
-        await services.runner.wait(run)
+        with suppress(NotFound):
+            await services.runner.wait(run)
         return Response(status_code=204)
     return Response(status_code=202)
+
+
+@router.post("/runs/cancel", status_code=204)
+async def cancel_runs(body: RunsCancel, principal: Caller, services: Using, action: Action = "interrupt") -> Response:
+    """Stop several runs: those of a list, or all of the caller's in a status."""
+    if body.run_ids is None and body.status is None:
+        raise InvalidInput("Say which runs: run_ids, or a status (pending, running, all).")
+    status = None if body.status in (None, "all") else body.status
+    for run in await services.runs.active(principal, thread=body.thread_id, runs=body.run_ids, status=status):
+        await services.runner.cancel(run, action)
+    return Response(status_code=204)
+
+
+@router.delete("/threads/{thread_id}/runs/{run_id}", status_code=204)
+async def delete_run(thread_id: UUID, run_id: UUID, principal: Caller, services: Using) -> Response:
+    """Forget a run that has ended, with its events; the thread's state stays."""
+    await services.runs.delete(await services.runs.get(principal, thread_id, run_id))
+    return Response(status_code=204)

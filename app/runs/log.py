@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.bell import Bell
 from app.runs.feed import Event, Feed
-from app.runs.run import TERMINAL
+from app.runs.life import TERMINAL
 from app.runs.writing import RunLog, Writer
 from app.wire import to_json
 from core.database import Pool

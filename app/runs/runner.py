@@ -1,215 +1,306 @@
-"""Executes runs: their graph in this process, their events into the log, their end into the database."""
+"""Runs of this process: admitted for any process, and executed here when the process plays that role."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from psycopg_pool import PoolTimeout
 
-from app.agents import Agent, Agents
+from app.agents import Agents
+from app.bell import Bell
+from app.runs.admission import Desk, Order
+from app.runs.execution import Execution
+from app.runs.life import Action, Limits, Status
 from app.runs.log import EventLog
-from app.runs.playing import play
-from app.runs.run import Run, Runs
+from app.runs.run import Leases, Run, Runs
+from app.runs.stop import CHANNEL, stop
+from app.runs.tasks import RunJobs
+from app.runs.undo import remember, undo
 from app.runs.writing import RunLog
 from app.store.memory import remembering
+from core.database import Pool
 from core.domain import Principal
 from core.errors import PlatformError, Unavailable
+from core.settings import RunSettings
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-RENEW_S = 2.0
+RENEW_S = 1.0
+STOP_S = 1.5
+"""How long a graph may take to stop; after that it is left alone and the run ends without it."""
 RELEASE_S = 5.0
 """How long a stopping process tries to hand over a run; after that its lease does it."""
+GIVEN_UP = "The run was given up: {} processes died in it. The log of the workers says why (memory, most often)."
+
+
+class OutOfTime(Exception):
+    """The run took longer than it may."""
 
 
 class Runner:
-    """The runs of this process. A run outlives the request that started it, and the process that executes it."""
+    """Admits runs and, in a process with that role, executes them. A run outlives the request that started it."""
 
-    def __init__(self, events: EventLog, runs: Runs, agents: Agents) -> None:
-        self._events = events
+    def __init__(
+        self,
+        pool: Pool,
+        runs: Runs,
+        jobs: RunJobs,
+        *,
+        agents: Agents,
+        events: EventLog,
+        bell: Bell,
+        settings: RunSettings,
+    ) -> None:
+        worker = uuid.uuid4()
+        limits = Limits(running=settings.tenant_active, waiting=settings.tenant_queued)
+        self._pool = pool
         self._runs = runs
         self._agents = agents
-        self._worker = uuid.uuid4()
+        self._events = events
+        self._jobs = jobs
+        self._settings = settings
+        self._desk = Desk(pool, jobs, limits, worker)
+        self._leases = Leases(pool, worker, limits)
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._stops: dict[UUID, Action] = {}
         self._ending: set[UUID] = set()
+        self._works = False
         self._stopping = False
+        bell.on(CHANNEL, self._hear)
 
-    async def start(
-        self,
-        principal: Principal,
-        thread: UUID,
-        agent: Agent,
-        kwargs: Mapping[str, Any],
-        metadata: Mapping[str, Any],
-    ) -> Run:
-        """Admit a run and begin to execute it.
+    async def start(self, principal: Principal, order: Order) -> Run:
+        """Admit a run; it begins at once when this process executes runs and has room.
 
         Raises:
+            InvalidInput: there is nothing to begin with.
             NotFound: the principal has no such thread.
-            Conflict: a run is active on it.
+            Conflict: the thread is busy, or has no question to answer.
+            LimitExceeded: as many runs of the tenant wait as may.
             Unavailable: the process is stopping.
         """
         if self._stopping:
             raise Unavailable("The server is stopping. Try again in a moment.")
-        identity = {"graph_id": agent.graph_id, "assistant_id": str(agent.assistant_id)}
-        run = await self._runs.admit(
-            principal,
-            thread,
-            agent.assistant_id,
-            worker=self._worker,
-            kwargs=dict(kwargs),
-            metadata={**metadata, **identity},
-        )
-        self._launch(run, await self._events.open(run.id, run.attempt))
+        run, displaced = await self._desk.admit(principal, order, offered=self._room > 0)
+        for other, action in displaced.items():
+            self._stop(other, action)
+        if run.status == Status.RUNNING:
+            await self._go_on(run)
         return run
+
+    @property
+    def _room(self) -> int:
+        """How many more runs this process would execute."""
+        return self._settings.concurrency - len(self._tasks) if self._works and not self._stopping else 0
 
     def _launch(self, run: Run, log: RunLog) -> None:
         task = asyncio.create_task(self._execute(run, log), name=f"run-{run.id}")
         self._tasks[run.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(run.id, None))
+        task.add_done_callback(lambda _: self._forget(run.id))
+
+    def _forget(self, run: UUID) -> None:
+        self._tasks.pop(run, None)
+        self._stops.pop(run, None)
+        self._ending.discard(run)
 
     async def wait(self, run: Run) -> Run:
-        """The run when it has ended."""
+        """The run when it has ended.
+
+        Raises:
+            NotFound: it was rolled back.
+        """
         await self._events.ended(run.id)
         return await self._runs.get(run.principal, run.thread_id, run.id)
 
-    async def cancel(self, run: Run) -> None:
-        """Stop the run; what it has written of its answer stays in the thread."""
-        await self._runs.request_cancel(run.id)
-        self._stop(run.id)
+    async def cancel(self, run: Run, action: Action = "interrupt", reason: str = "Somebody stopped it.") -> None:
+        """Stop the run wherever it is; what it has written stays in the thread, or goes with a rollback."""
+        for other in await stop(self._pool, action, thread=run.thread_id, runs=[run.id], reason=reason):
+            self._stop(other, action)
 
-    def _stop(self, run_id: UUID) -> None:
+    def _hear(self, said: str | None) -> None:
+        """Somebody at any process asks for a stop; what is missed the keeper finds."""
+        if said is not None:
+            run, _, action = said.partition(" ")
+            self._stop(UUID(run), "rollback" if action == "rollback" else "interrupt")
+
+    def _stop(self, run: UUID, action: Action) -> None:
         """Cancel the run's task, once and not when it is ending: that would interrupt what it does to end well."""
-        task = self._tasks.get(run_id)
-        if task and run_id not in self._ending and not task.cancelling():
+        task = self._tasks.get(run)
+        if task and run not in self._ending and run not in self._stops:
+            self._stops[run] = action
             task.cancel()
 
     async def _execute(self, run: Run, log: RunLog) -> None:
-        drafts: dict[str, str] = {}
-        error: dict[str, Any] | None = None
-        status = "success"
+        status, thread_status, error = Status.SUCCESS, "idle", None
         try:
-            await self._runs.start(run.id)
-            log.put("metadata", {"run_id": str(run.id), "attempt": run.attempt + 1})
-            with remembering(run.principal.tenant):
-                await self._stream(run, log, drafts)
+            thread_status = await self._play(run, log)
         except asyncio.CancelledError:
-            if self._stopping:
+            action = self._stops.get(run.id)
+            if action is None:
                 await self._release(run, log)
                 raise
-            status = "interrupted"
+            status = Status.INTERRUPTED
             self._ending.add(run.id)
-            try:
-                await self._keep_drafts(run, drafts)
-            except Exception:
-                logger.exception("the stopped answer of run %s could not be kept", run.id)
+            if action == "rollback":
+                await self._remove(run, log)
+                return
+        except OutOfTime:
+            status, thread_status = Status.TIMEOUT, "error"
+            said = f"The run took longer than {self._settings.timeout_s:g} s (RUNS__TIMEOUT_S)."
+            error = {"error": "TimeoutError", "message": said}
+            log.put("error", error)
         except Exception as failure:
-            status, error = "error", as_error(failure)
+            status, thread_status, error = Status.ERROR, "error", as_error(failure)
             if not isinstance(failure, PlatformError):
                 logger.exception("run %s failed", run.id)
             log.put("error", error)
-        await self._end(run, log, status, error)
-
-    async def _end(self, run: Run, log: RunLog, status: str, error: dict[str, Any] | None) -> None:
-        """End the run in the database before its streams end, so that whoever has seen the end finds it ended."""
         self._ending.add(run.id)
+        await self._end(run, log, status, thread_status, error)
+
+    async def _play(self, run: Run, log: RunLog) -> str:
+        """Execute the run's graph; what it leaves open is settled when it is stopped or takes too long."""
+        execution = Execution(run, self._agents.get(run.metadata["graph_id"]), log)
+        log.put("metadata", {"run_id": str(run.id), "attempt": run.attempt + 1})
+        if run.attempt >= self._settings.attempts:
+            raise Unavailable(GIVEN_UP.format(run.attempt))
+        if run.cancel is not None:
+            # Asked of a process that is gone.
+            self._stops[run.id] = run.cancel
+            await self._settle(run, execution)
+            raise asyncio.CancelledError
+        if run.kwargs["input"] is None and run.attempt == 0:
+            await remember(self._pool, run)
+        with remembering(run.principal.tenant):
+            playing = asyncio.create_task(execution.play(), name=f"graph-{run.id}")
+        try:
+            done, _ = await asyncio.wait({playing}, timeout=self._time_left(run))
+        except asyncio.CancelledError:
+            await self._halt(run, playing)
+            await self._settle(run, execution)
+            raise
+        if not done:
+            self._ending.add(run.id)
+            await self._halt(run, playing)
+            await self._settle(run, execution)
+            raise OutOfTime
+        return playing.result()
+
+    def _time_left(self, run: Run) -> float:
+        began = run.started_at or run.created_at
+        return max(0.0, began.timestamp() + self._settings.timeout_s - time.time())
+
+    async def _halt(self, run: Run, playing: asyncio.Task[str]) -> None:
+        playing.cancel()
+        _, left = await asyncio.wait({playing}, timeout=STOP_S)
+        if left:
+            logger.warning("the graph of run %s does not stop; the run ends without it", run.id)
+        elif not playing.cancelled():
+            playing.exception()
+
+    async def _settle(self, run: Run, execution: Execution) -> None:
+        if run.id not in self._ending and self._stops.get(run.id) != "interrupt":
+            return  # it goes on elsewhere, or is rolled back
+        try:
+            await execution.settle()
+        except Exception:
+            logger.exception("what the stopped run %s left open could not be settled", run.id)
+
+    async def _end(
+        self, run: Run, log: RunLog, status: Status, thread_status: str, error: Mapping[str, Any] | None
+    ) -> None:
+        """End the run in the database before its streams end, so that whoever has seen the end finds it ended."""
         try:
             await log.flush()
-            while True:
-                try:
-                    await self._runs.end(run.id, status, "error" if status == "error" else "idle", error)
-                    break
-                except (psycopg.OperationalError, PoolTimeout):
-                    await asyncio.sleep(RENEW_S)
+            waiting = await persistently(lambda: self._leases.end(run, status, thread_status, error))
         finally:
-            self._ending.discard(run.id)
             await log.close()
+        if waiting:
+            await self._claim_waiting()
 
-    async def _stream(self, run: Run, log: RunLog, drafts: dict[str, str]) -> None:
-        agent = self._agents.get(str(run.assistant_id))
-        config = self._config(run, agent)
-        context = await agent.open_context(run.principal, run.kwargs.get("context") or {})
-        state = await agent.graph.aget_state(config)
-        # After a crash the run goes on from its last checkpoint; without one of its own it starts from its input.
-        resume = run.attempt > 0 and (state.metadata or {}).get("run_id") == str(run.id)
-        events = play(
-            agent.graph,
-            None if resume else run.kwargs["input"],
-            config,
-            context,
-            modes=run.kwargs["stream_mode"],
-            subgraphs=run.kwargs.get("stream_subgraphs", False),
-            on_message=lambda message, metadata: _keep(drafts, message, metadata, agent.draft_node),
-        )
-        async with contextlib.aclosing(events):
-            async for event, data in events:
-                log.put(event, data)
-                if log.crowded:
-                    await log.flush()
-
-    def _config(self, run: Run, agent: Agent) -> Any:
-        return {
-            "configurable": {"thread_id": str(run.thread_id)},
-            "metadata": {
-                "run_id": str(run.id),
-                "thread_id": str(run.thread_id),
-                "graph_id": agent.graph_id,
-                "assistant_id": str(agent.assistant_id),
-            },
-            "run_id": run.id if run.attempt == 0 else uuid.uuid4(),
-            "run_name": agent.graph_id,
-            "recursion_limit": run.kwargs.get("recursion_limit", 25),
-        }
-
-    async def _keep_drafts(self, run: Run, drafts: Mapping[str, str]) -> None:
-        agent = self._agents.get(str(run.assistant_id))
-        messages = [
-            AIMessage(text, id=message_id, additional_kwargs={"citations": [], "stopped": True})
-            for message_id, text in drafts.items()
-            if text
-        ]
-        if messages and agent.answer_node:
-            config: Any = {"configurable": {"thread_id": str(run.thread_id)}}
-            await agent.graph.aupdate_state(config, {"messages": messages, "citations": []}, agent.answer_node)
+    async def _remove(self, run: Run, log: RunLog) -> None:
+        try:
+            await persistently(lambda: undo(self._pool, run))
+            waiting = await persistently(lambda: self._leases.remove(run))
+        finally:
+            await log.close()
+        if waiting:
+            await self._claim_waiting()
 
     async def _release(self, run: Run, log: RunLog) -> None:
         with contextlib.suppress(psycopg.Error, PoolTimeout, TimeoutError):
             async with asyncio.timeout(RELEASE_S):
                 await log.close()
-                await self._runs.release(run.id)
+                await self._leases.release(run)
+
+    async def execute(self, run: UUID) -> bool:
+        """Execute the run, if it waits and is its thread's next; whether there was room to look."""
+        if not self._room:
+            return False
+        if claimed := await self._leases.claim(run):
+            await self._go_on(claimed)
+        return True
+
+    async def _go_on(self, run: Run) -> None:
+        """Execute a run that we hold, and that somebody may have begun before."""
+        self._launch(run, await self._events.open(run.id, run.attempt))
+
+    async def _claim_waiting(self) -> None:
+        with contextlib.suppress(psycopg.OperationalError, PoolTimeout):
+            while self._room and (run := await self._leases.claim()):
+                await self._go_on(run)
 
     @contextlib.asynccontextmanager
-    async def keep(self) -> AsyncIterator[None]:
-        """Renew leases and take over runs of dead processes while the block runs; then give up what still runs."""
+    async def working(self) -> AsyncIterator[None]:
+        """Execute runs while the block runs; then let them go on for a moment, and give up what still runs."""
+        self._works = True
         keeper = asyncio.create_task(self._keep(), name="run-keeper")
         try:
-            yield
+            async with self._jobs.work(self.execute):
+                yield
         finally:
             self._stopping = True
+            if self._tasks:
+                await asyncio.wait(list(self._tasks.values()), timeout=self._settings.drain_s)
             keeper.cancel()
             tasks = [keeper, *self._tasks.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(psycopg.Error, PoolTimeout):
+                await self._leases.leave()
 
     async def _keep(self) -> None:
+        """Renew leases, hear of stops, take over runs of dead processes and execute what nobody else does."""
         while True:
             try:
-                for run_id in await self._runs.renew(self._worker, list(self._tasks)):
-                    self._stop(run_id)
-                for run in await self._runs.take_over(self._worker):
-                    logger.warning("run %s is taken over: its process is gone", run.id)
-                    self._launch(run, await self._events.open(run.id, run.attempt))
+                held = await self._leases.renew(list(self._tasks))
+                for run_id, action in held.items():
+                    if action is not None:
+                        self._stop(run_id, action)
+                if self._room:
+                    for run in await self._leases.take_over(self._room):
+                        logger.warning("run %s is taken over: its process is gone", run.id)
+                        await self._go_on(run)
+                await self._claim_waiting()
             except Exception as error:  # noqa: BLE001 (without a keeper every lease of this process would run out)
                 logger.warning("runs could not be renewed: %s", type(error).__name__)
+            await asyncio.sleep(RENEW_S)
+
+
+async def persistently(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it again and again until the database answers."""
+    while True:
+        try:
+            return await act()
+        except (psycopg.OperationalError, PoolTimeout):
             await asyncio.sleep(RENEW_S)
 
 
@@ -221,9 +312,3 @@ def as_error(failure: Exception) -> dict[str, Any]:
         "error": "InternalError",
         "message": "The run failed unexpectedly. The server's log has the reason.",
     }
-
-
-def _keep(drafts: dict[str, str], message: BaseMessage, metadata: Mapping[str, Any], node: str | None) -> None:
-    """Collect what a person sees of an answer while it is written."""
-    if isinstance(message, AIMessageChunk) and message.id and node in (None, metadata.get("langgraph_node")):
-        drafts[message.id] = drafts.get(message.id, "") + message.text

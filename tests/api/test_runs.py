@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Any
 
 import httpx
@@ -248,30 +247,6 @@ async def test_a_model_that_fails_ends_the_run_with_a_sentence_that_helps(tenant
     assert state["citations"]
 
 
-async def test_a_run_whose_process_died_is_taken_over(tenant: Tenant, services: Services, relay: Relay) -> None:
-    """A run's row without a live process, as `kill -9` leaves it: the keeper executes it."""
-    await tenant.upload("k.md", LIGHTHOUSE.encode())
-    thread = uuid.UUID((await tenant.sdk.threads.create())["thread_id"])
-    agent = services.agents.get("rag")
-    kwargs = {"input": QUESTION, "stream_mode": ["values"], "recursion_limit": 25}
-    with relay.scripted(GOOD):
-        run = await services.runs.admit(
-            tenant.principal,
-            thread,
-            agent.assistant_id,
-            worker=uuid.uuid4(),
-            kwargs=kwargs,
-            metadata={"graph_id": "rag"},
-        )
-        await services.runs.release(run.id)
-        async with asyncio.timeout(20):
-            while (await tenant.sdk.runs.get(str(thread), str(run.id)))["status"] != "success":
-                await asyncio.sleep(0.1)
-        state: Any = await tenant.sdk.runs.join(str(thread), str(run.id))
-    assert state["messages"][-1]["content"].endswith("1821. [1]")
-    assert len(state["messages"]) == 2
-
-
 async def test_only_named_collections_are_read(tenant: Tenant, relay: Relay) -> None:
     await tenant.http.post("/collections", json={"name": "boats"})
     await tenant.upload("k.md", LIGHTHOUSE.encode())
@@ -317,15 +292,6 @@ async def test_titles_can_be_changed(tenant: Tenant) -> None:
     thread = (await tenant.sdk.threads.create(metadata={"title": "Old", "kept": 1}))["thread_id"]
     await tenant.sdk.threads.update(thread, metadata={"title": "New"})
     assert (await tenant.sdk.threads.get(thread))["metadata"] == {"title": "New", "kept": 1}
-
-
-async def test_what_is_not_supported_is_refused_and_not_ignored(tenant: Tenant) -> None:
-    thread = (await tenant.sdk.threads.create())["thread_id"]
-    for more in ({"interrupt_before": ["generate"]}, {"after_seconds": 5}, {"multitask_strategy": "rollback"}):
-        body = {"assistant_id": "rag", "input": QUESTION, **more}
-        response = await tenant.http.post(f"/threads/{thread}/runs/wait", json=body)
-        assert response.status_code == 422
-        assert next(iter(more)) in response.json()["detail"]
 
 
 async def test_the_stream_ends_with_end(tenant: Tenant, relay: Relay) -> None:
