@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
     add("run", run, "start every part and keep it running (the default)")
     add("api", api, "serve the REST API alone; wants DATABASE__URL and CHAT__BASE_URL")
+    add("worker", worker, "execute runs until SIGTERM, without the API; as many processes as wanted")
     add("migrate", migrate, "bring the database to this version")
     keys = add("keys", keys_list, "list the API keys, create one or revoke one").add_subparsers(metavar="ACTION")
     keys.add_parser("list", help="list all keys (the default)")
@@ -72,6 +73,13 @@ def api(_options: argparse.Namespace) -> None:
     from app.main import main as serve_api
 
     serve_api(read_settings())
+
+
+def worker(_options: argparse.Namespace) -> None:
+    """Execute runs that other processes admit."""
+    from app.worker import main as work
+
+    work(read_settings())
 
 
 def migrate(_options: argparse.Namespace) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -23,6 +26,9 @@ PART = 2048
 HEAD = 16
 """Bytes of the first part: it holds the length of the list, which changes with every addition."""
 HASH = 16
+STEPS = 5
+"""Turns of the event loop in which LangGraph begins to store what a task said that was cut off."""
+QUIET_S = 0.01
 PARTED = "parts:"
 """Before the type of a value that is stored in parts; its row then holds their hashes, one after the other."""
 
@@ -73,6 +79,27 @@ class Saver(AsyncPostgresSaver):
         super().__init__(pool, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
         self.lock = _Unlocked()
         self._max_bytes = max_bytes
+        self._under_way: Counter[str] = Counter()
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store what a task has written."""
+        thread = str(config["configurable"]["thread_id"])
+        self._under_way[thread] += 1
+        try:
+            await super().aput_writes(config, writes, task_id, task_path)
+        finally:
+            self._under_way[thread] -= 1
+            if not self._under_way[thread]:
+                del self._under_way[thread]
+
+    async def quiet(self, thread: UUID) -> None:
+        """Return when nothing is being stored for the thread: a graph that was cut off stores what its tasks had said."""
+        for _ in range(STEPS):
+            await asyncio.sleep(0)
+        while self._under_way[str(thread)]:  # noqa: ASYNC110 (it is a moment, and rare)
+            await asyncio.sleep(QUIET_S)
 
     def _dump_blobs(
         self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions

@@ -15,8 +15,8 @@ from app.rag import rag_agent
 from app.runs.log import EventLog
 from app.runs.run import Runs
 from app.runs.runner import Runner
-from app.state import States
 from app.runs.tasks import RunJobs
+from app.state import States
 from app.store.item import Items
 from app.store.meaning import has_vectors, prepare_vectors
 from app.store.memory import Memory

@@ -11,6 +11,7 @@ from langgraph.graph import END
 from langgraph.types import StateSnapshot
 
 from app.agents import Agent
+from app.checkpoints import Saver
 from app.runs.order import config_of, given_of
 from app.runs.playing import play
 from app.runs.run import Run
@@ -59,6 +60,12 @@ class Execution:
                 if self._log.crowded:
                     await self._log.flush()
         return "interrupted" if (await self._state()).next else "idle"
+
+    async def quieten(self) -> None:
+        """Return when nothing more is stored of a graph that was cut off."""
+        saver = self._agent.graph.checkpointer
+        if isinstance(saver, Saver):
+            await saver.quiet(self._run.thread_id)
 
     async def _resolve(self, command: Mapping[str, Any]) -> str:
         """Nothing of what the thread waits for is done any more: what ``goto: "__end__"`` means, in our own words."""

@@ -183,12 +183,12 @@ class Runner:
         try:
             done, _ = await asyncio.wait({playing}, timeout=self._time_left(run))
         except asyncio.CancelledError:
-            await self._halt(run, playing)
+            await self._halt(run, playing, execution)
             await self._settle(run, execution)
             raise
         if not done:
             self._ending.add(run.id)
-            await self._halt(run, playing)
+            await self._halt(run, playing, execution)
             await self._settle(run, execution)
             raise OutOfTime
         return playing.result()
@@ -197,13 +197,14 @@ class Runner:
         began = run.started_at or run.created_at
         return max(0.0, began.timestamp() + self._settings.timeout_s - time.time())
 
-    async def _halt(self, run: Run, playing: asyncio.Task[str]) -> None:
+    async def _halt(self, run: Run, playing: asyncio.Task[str], execution: Execution) -> None:
         playing.cancel()
         _, left = await asyncio.wait({playing}, timeout=STOP_S)
         if left:
             logger.warning("the graph of run %s does not stop; the run ends without it", run.id)
         elif not playing.cancelled():
             playing.exception()
+        await execution.quieten()
 
     async def _settle(self, run: Run, execution: Execution) -> None:
         if run.id not in self._ending and self._stops.get(run.id) != "interrupt":

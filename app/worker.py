@@ -1,0 +1,38 @@
+"""A runner's process: it executes runs and does nothing else, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from app.services import open_services
+from core.settings import Settings
+from core.telemetry import configure_logging
+
+logger = logging.getLogger(__name__)
+
+
+def main(settings: Settings) -> None:
+    """Execute runs until a signal asks to stop."""
+    configure_logging(settings.log)
+    asyncio.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    """Open what runs need, execute what waits, and hand over at the end what is under way.
+
+    Raises:
+        Unavailable: a part does not answer, or another process has the embedded index open.
+        InvalidInput: a setting does not fit.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    roles = {
+        "runs": settings.runs.model_copy(update={"worker": True}),
+        "ingest": settings.ingest.model_copy(update={"worker": False}),
+    }
+    async with open_services(settings.model_copy(update=roles)):
+        logger.info("the runner is ready")
+        await stop.wait()
