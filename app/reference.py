@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from core.errors import PlatformError
-from core.settings import Section, Settings, variable
+from core.sections import Section
+from core.settings import Settings, variable
 
 PAGE = Path("docs/reference/settings.md")
 EXAMPLE = Path(".env.example")

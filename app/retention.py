@@ -15,7 +15,7 @@ from psycopg.rows import DictRow
 from app.checkpoints import TABLES, delete_checkpoints
 from core.database import Pool
 from core.errors import Conflict
-from core.settings import ThreadSettings
+from core.sections import ThreadSettings
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from app.store.memory import Memory
 from app.thread import Threads, Ttl
 from core.database import PREPARE_LOCK, Pool, exclusive, migrate, open_pool
 from core.index import VectorIndex
-from core.settings import Settings, ThreadSettings
+from core.sections import ThreadSettings
+from core.settings import Settings
 from ingest.blobs import BlobStore, open_blobs
 from ingest.chunking.spec import default_spec
 from ingest.collection import Collections

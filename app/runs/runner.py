@@ -29,7 +29,7 @@ from app.store.memory import remembering
 from core.database import Pool
 from core.domain import Principal
 from core.errors import PlatformError, Unavailable
-from core.settings import RunSettings
+from core.sections import RunSettings
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

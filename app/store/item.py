@@ -20,7 +20,7 @@ from app.store.namespace import Condition, below, check_key, check_namespace, jo
 from core.database import Pool
 from core.domain import TenantId
 from core.errors import InvalidInput, Unavailable
-from core.settings import StoreSettings
+from core.sections import StoreSettings
 from models.embedder import Embedder
 from models.embedders import stamp_of
 

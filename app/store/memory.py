@@ -12,7 +12,7 @@ from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 from app.store.item import Items
 from core.domain import TenantId
 from core.errors import Forbidden
-from core.settings import StoreSettings
+from core.sections import StoreSettings
 
 _tenant: ContextVar[TenantId] = ContextVar("store_tenant")
 
