@@ -95,7 +95,7 @@ class Saver(AsyncPostgresSaver):
                 del self._under_way[thread]
 
     async def quiet(self, thread: UUID) -> None:
-        """Return when nothing is being stored for the thread: tasks that were cut off have what they said stored late."""
+        """Return when nothing is being stored for the thread; a task that is cut off has its words stored late."""
         for _ in range(STEPS):
             await asyncio.sleep(0)
         while self._under_way[str(thread)]:  # noqa: ASYNC110 (it is a moment, and rare)

@@ -14,19 +14,12 @@ from tests.contract.sdk_clients import AsyncClient, Client, SyncClient, methods
 
 CRONS = "crons"
 COMMANDS = "the routes of the second protocol"
-RUNS = "runs in full"
 
 PENDING: dict[str, str] = {
     "threads.search": "values on the rows of threads",
     "threads.stream": COMMANDS,
     "threads.join_stream": "the stream of a thread",
-    "runs.create": RUNS,
-    "runs.create_batch": RUNS,
     "runs.wait": "runs of a tenant's assistants",
-    "runs.list": RUNS,
-    "runs.cancel": RUNS,
-    "runs.cancel_many": RUNS,
-    "runs.delete": RUNS,
     "crons.create": CRONS,
     "crons.create_for_thread": CRONS,
     "crons.update": CRONS,
