@@ -87,13 +87,17 @@ class Agents:
         """Every agent, in the order of their names."""
         return [self._agents[name] for name in sorted(self._agents)]
 
+    def find(self, assistant: str) -> Agent | None:
+        """An agent by its graph's name, or by the id of the graph's own assistant."""
+        return self._agents.get(assistant) or self._by_id.get(assistant)
+
     def get(self, assistant: str) -> Agent:
         """An agent by assistant id or graph name.
 
         Raises:
             NotFound: there is none; the message names those that exist.
         """
-        agent = self._agents.get(assistant) or self._by_id.get(assistant)
+        agent = self.find(assistant)
         if agent is None:
             names = ", ".join(repr(name) for name in sorted(self._agents))
             raise NotFound(f"There is no assistant {assistant!r}. There are: {names}.")

@@ -13,6 +13,7 @@ from app.bell import Bell
 from app.checkpoints import Saver
 from app.rag import rag_agent
 from app.runs.log import EventLog
+from app.runs.order import Orders
 from app.runs.run import Runs
 from app.runs.runner import Runner
 from app.runs.tasks import RunJobs
@@ -73,6 +74,7 @@ class Services:
     threads: Threads
     states: States
     runs: Runs
+    orders: Orders
     runner: Runner
     run_jobs: RunJobs
     items: Items
@@ -168,6 +170,7 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             threads=Threads(pool, default_ttl(settings.threads)),
             states=States(pool, agents),
             runs=runs,
+            orders=Orders(agents, assistants),
             runner=runner,
             run_jobs=run_jobs,
             items=items,

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.auth import Caller, Using
-from app.runs.order import RunCreate, read_order
+from app.runs.order import RunCreate
 from app.runs.run import Run
 from app.services import Services
 from app.sse import event_stream
@@ -100,7 +100,6 @@ async def complete(body: ChatCompletionRequest, request: Request, principal: Cal
 
 async def start(body: ChatCompletionRequest, principal: Principal, services: Services) -> Run:
     """Begin a run on a thread of its own."""
-    agent = services.agents.get(body.model)
     conversation = [message.model_dump() for message in body.messages if message.role not in ("system", "developer")]
     wish = RunCreate(
         assistant_id=body.model,
@@ -108,7 +107,7 @@ async def start(body: ChatCompletionRequest, principal: Principal, services: Ser
         stream_mode=["custom", "values"],
         metadata={"source": "openai"},
     )
-    order = await read_order(agent, principal, wish, None)
+    order = await services.orders.read(principal, wish, None)
     return await services.runner.start(principal, order)
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from app.auth import Caller, Using
 from app.runs.frames import frames, read_modes
 from app.runs.life import Action, Status
-from app.runs.order import RunCreate, read_order
+from app.runs.order import RunCreate
 from app.runs.run import Run
 from app.services import Services
 from app.sse import event_stream
@@ -30,8 +30,7 @@ async def start(
     body: RunCreate, principal: Principal, services: Services, thread_id: UUID | None, modes: list[str] | None = None
 ) -> Run:
     """Check what was asked for, and admit it."""
-    agent = services.agents.get(body.assistant_id)
-    order = await read_order(agent, principal, body, thread_id, modes=modes)
+    order = await services.orders.read(principal, body, thread_id, modes=modes)
     return await services.runner.start(principal, order)
 
 
@@ -151,8 +150,7 @@ async def create_batch(
     bodies: Annotated[list[RunCreate], Body(min_length=1, max_length=100)], principal: Caller, services: Using
 ) -> list[dict[str, Any]]:
     """Start several runs in the background, each on a thread of its own; all are checked before the first starts."""
-    agents = [services.agents.get(body.assistant_id) for body in bodies]
-    orders = [await read_order(agent, principal, body, None) for agent, body in zip(agents, bodies, strict=True)]
+    orders = [await services.orders.read(principal, body, None) for body in bodies]
     return [plain((await services.runner.start(principal, order)).wire()) for order in orders]
 
 

@@ -72,19 +72,25 @@ class Desk:
             LimitExceeded: as many runs of the tenant wait as may.
         """
         async with self._pool.connection() as connection, connection.transaction():
-            load = await self._load(connection, principal, order)
-            if order.refusal and load.thread_status not in STOPPED:
-                raise order.refusal
-            wish = Wish(strategy=order.strategy, resumes=order.resumes, later=order.after_s > 0, offered=offered)
-            decision = decide(load, wish, self._limits)
-            displaced: Mapping[UUID, Action] = {}
-            if decision.displace:
-                displaced = await mark(
-                    connection, decision.displace, thread=order.thread, reason="Another run took its place."
-                )
-            run = await self._insert(connection, principal, order, decision)
-            delay = GUARD_S if decision.start else order.after_s
-            await self._jobs.defer(connection, order.id, delay_s=delay)
+            return await self.admit_within(connection, principal, order, offered=offered)
+
+    async def admit_within(
+        self, connection: Connection, principal: Principal, order: Order, *, offered: bool
+    ) -> Admitted:
+        """The same in the caller's transaction."""
+        load = await self._load(connection, principal, order)
+        if order.refusal and load.thread_status not in STOPPED:
+            raise order.refusal
+        wish = Wish(strategy=order.strategy, resumes=order.resumes, later=order.after_s > 0, offered=offered)
+        decision = decide(load, wish, self._limits)
+        displaced: Mapping[UUID, Action] = {}
+        if decision.displace:
+            displaced = await mark(
+                connection, decision.displace, thread=order.thread, reason="Another run took its place."
+            )
+        run = await self._insert(connection, principal, order, decision)
+        delay = GUARD_S if decision.start else order.after_s
+        await self._jobs.defer(connection, order.id, delay_s=delay)
         return Admitted(run, displaced)
 
     async def _load(self, connection: Connection, principal: Principal, order: Order) -> Load:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from langgraph.types import Command, Send
 from pydantic import BaseModel, Field
 
-from app.agents import Agent
+from app.agents import Agent, Agents
+from app.assistant import Assistants
 from app.runs.admission import Order
 from app.runs.life import Strategy
 from app.runs.playing import StreamMode
@@ -51,9 +52,19 @@ class ConfigIn(BaseModel):
     """LangChain's config, as far as a client may set it."""
 
     configurable: dict[str, Any] = Field(default_factory=dict)
-    recursion_limit: int = Field(RECURSION_LIMIT, ge=1, le=1000)
+    recursion_limit: int | None = Field(None, ge=1, le=1000)
     tags: list[str] = Field(default_factory=list)
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class Basis(NamedTuple):
+    """An agent, and what the assistant adds to it."""
+
+    agent: Agent
+    id: UUID
+    config: Mapping[str, Any]
+    context: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 class RunCreate(BaseModel):
@@ -79,6 +90,7 @@ class RunCreate(BaseModel):
     after_seconds: float | None = Field(None, ge=0, le=31_536_000)
     durability: Literal["sync", "async", "exit"] | None = None
     checkpoint_during: bool | None = None
+    strict_resume: bool | None = None
     webhook: None = None
     feedback_keys: None = None
 
@@ -88,53 +100,73 @@ class RunCreate(BaseModel):
         return [self.stream_mode] if isinstance(self.stream_mode, str) else list(self.stream_mode)
 
 
-async def read_order(
-    agent: Agent, principal: Principal, body: RunCreate, thread: UUID | None, *, modes: Sequence[str] | None = None
-) -> Order:
-    """The run that a request asks for; without a thread it gets one of its own.
+class Orders:
+    """Reads what clients ask for; an assistant's configuration is what its runs start from."""
 
-    Raises:
-        InvalidInput: it does not fit the agent.
-        NotFound: what it names does not exist.
-    """
-    config = body.config or ConfigIn()
-    command = _command(body.command)
-    context = body.context or {}
-    await agent.open_context(principal, context)
-    checkpoint = body.checkpoint or CheckpointIn()
-    place = {
-        "checkpoint_id": body.checkpoint_id or checkpoint.checkpoint_id,
-        "checkpoint_ns": checkpoint.checkpoint_ns,
-        "checkpoint_map": checkpoint.checkpoint_map,
-    }
-    given, refusal = _input(agent, body, place)
-    kwargs = {
-        "input": given,
-        "command": command,
-        "context": context,
-        "configurable": {name: value for name, value in config.configurable.items() if _free(name)},
-        "tags": config.tags,
-        "recursion_limit": config.recursion_limit,
-        "checkpoint": place if place["checkpoint_id"] else None,
-        "interrupt_before": _nodes(agent, body.interrupt_before),
-        "interrupt_after": _nodes(agent, body.interrupt_after),
-        "stream_mode": list(modes or body.modes),
-        "stream_subgraphs": bool(body.stream_subgraphs),
-        "durability": _durability(body),
-    }
-    identity = {"graph_id": agent.graph_id, "assistant_id": str(agent.assistant_id)}
-    return Order(
-        thread=thread or uuid.uuid4(),
-        assistant=agent.assistant_id,
-        kwargs=kwargs,
-        metadata={**config.metadata, **(body.metadata or {}), **identity},
-        strategy=body.multitask_strategy or "reject",
-        after_s=body.after_seconds or 0,
-        resumes=command is not None and "resume" in command,
-        refusal=refusal,
-        make_thread=thread is None or body.if_not_exists == "create",
-        alone=thread is None and body.on_completion != "keep",
-    )
+    def __init__(self, agents: Agents, assistants: Assistants) -> None:
+        self._agents = agents
+        self._assistants = assistants
+
+    async def read(
+        self, principal: Principal, body: RunCreate, thread: UUID | None, *, modes: Sequence[str] | None = None
+    ) -> Order:
+        """The run that a request asks for; without a thread it gets one of its own.
+
+        Raises:
+            InvalidInput: it does not fit the agent.
+            NotFound: what it names does not exist.
+        """
+        basis = await self._basis(principal, body.assistant_id)
+        agent, own = basis.agent, ConfigIn.model_validate(basis.config)
+        config = body.config or ConfigIn()
+        context = {**basis.context, **(body.context or {})}
+        await agent.open_context(principal, context)
+        command = _command(body.command)
+        checkpoint = body.checkpoint or CheckpointIn()
+        place = {
+            "checkpoint_id": body.checkpoint_id or checkpoint.checkpoint_id,
+            "checkpoint_ns": checkpoint.checkpoint_ns,
+            "checkpoint_map": checkpoint.checkpoint_map,
+        }
+        given, refusal = _input(agent, body, place)
+        configurable = {**own.configurable, **config.configurable}
+        kwargs = {
+            "input": given,
+            "command": command,
+            "context": context,
+            "configurable": {name: value for name, value in configurable.items() if _free(name)},
+            "tags": [*own.tags, *config.tags],
+            "recursion_limit": config.recursion_limit or own.recursion_limit or RECURSION_LIMIT,
+            "checkpoint": place if place["checkpoint_id"] else None,
+            "interrupt_before": _nodes(agent, body.interrupt_before),
+            "interrupt_after": _nodes(agent, body.interrupt_after),
+            "stream_mode": list(modes or body.modes),
+            "stream_subgraphs": bool(body.stream_subgraphs),
+            "durability": _durability(body),
+            "strict_resume": bool(body.strict_resume),
+        }
+        identity = {"graph_id": agent.graph_id, "assistant_id": str(basis.id)}
+        return Order(
+            thread=thread or uuid.uuid4(),
+            assistant=basis.id,
+            kwargs=kwargs,
+            metadata={**basis.metadata, **own.metadata, **config.metadata, **(body.metadata or {}), **identity},
+            strategy=body.multitask_strategy or "reject",
+            after_s=body.after_seconds or 0,
+            resumes=command is not None and "resume" in command,
+            refusal=refusal,
+            make_thread=thread is None or body.if_not_exists == "create",
+            alone=thread is None and body.on_completion != "keep",
+        )
+
+    async def _basis(self, principal: Principal, name: str) -> Basis:
+        """Where a run starts from; a graph's own assistant adds nothing and needs no look at the database."""
+        own = self._agents.find(name)
+        if own is not None:
+            return Basis(own, own.assistant_id, {}, {}, {})
+        stored = await self._assistants.get(principal, name)
+        agent = self._agents.get(stored.graph_id)
+        return Basis(agent, stored.id, stored.config, stored.context, stored.metadata)
 
 
 def given_of(run: Run) -> Mapping[str, Any] | Command[Any] | None:

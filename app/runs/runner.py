@@ -68,7 +68,7 @@ class Runner:
         self._events = events
         self._jobs = jobs
         self._settings = settings
-        self._desk = Desk(pool, jobs, limits, worker)
+        self.desk = Desk(pool, jobs, limits, worker)
         self._leases = Leases(pool, worker, limits)
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._stops: dict[UUID, Action] = {}
@@ -89,7 +89,7 @@ class Runner:
         """
         if self._stopping:
             raise Unavailable("The server is stopping. Try again in a moment.")
-        run, displaced = await self._desk.admit(principal, order, offered=self._room > 0)
+        run, displaced = await self.desk.admit(principal, order, offered=self._room > 0)
         for other, action in displaced.items():
             self._stop(other, action)
         if run.status == Status.RUNNING:

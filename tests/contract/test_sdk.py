@@ -19,7 +19,6 @@ PENDING: dict[str, str] = {
     "threads.search": "values on the rows of threads",
     "threads.stream": COMMANDS,
     "threads.join_stream": "the stream of a thread",
-    "runs.wait": "runs of a tenant's assistants",
     "crons.create": CRONS,
     "crons.create_for_thread": CRONS,
     "crons.update": CRONS,
