@@ -28,7 +28,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
 from core.errors import Forbidden, InvalidInput, PlatformError
-from graphs.repetition import most_repeated, open_calls
+from graphs.calls import most_repeated, open_calls
+from graphs.seal import letting_through, sealed
 from tools.ledger import Call, Entry, Ledger
 from tools.rule import Rule
 
@@ -38,13 +39,13 @@ Outcome = ToolMessage | Command[Any]
 Handler = Callable[[ToolCallRequest], Awaitable[Outcome]]
 
 REPEATS = 3
-"""A model that makes the same call so often in one turn has its turn ended."""
+"""A model that makes the same call so often about one question is stopped."""
 
 
 class Gate:
     """The rules of a graph's tools, and the ledger that its calls are kept in.
 
-    A tool without a rule does not run. ``repeats`` identical calls in a turn end it with an explanation.
+    A tool without a rule does not run. ``repeats`` identical calls about one question end it with an explanation.
     """
 
     def __init__(self, ledger: Ledger, rules: Mapping[str, Rule], *, repeats: int = REPEATS) -> None:
@@ -55,8 +56,8 @@ class Gate:
     async def review(self, state: Any) -> dict[str, Any] | None:
         """A node after the model: write the rows of its open calls, and interrupt until all are decided.
 
-        The state needs ``messages``. A turn that goes in circles gets its end instead: results that say so, and a last
-        message of the model's.
+        The state needs ``messages``. A model that goes in circles is stopped: its calls get results that say so, and a
+        last message in its name ends the answer.
         """
         messages: Sequence[BaseMessage] = state["messages"]
         message, waiting = open_calls(messages)
@@ -64,7 +65,7 @@ class Gate:
             return None
         name, times = most_repeated(messages)
         if times >= self._repeats:
-            return {"messages": _end_of_turn(message, name, times)}
+            return {"messages": _stopped(message, name, times)}
         await self._decided([self._call(message, call) for call in waiting if self._keeps(call)])
         return None
 
@@ -74,7 +75,7 @@ class Gate:
 
     def tool_node(self, tools: Sequence[BaseTool]) -> ToolNode:
         """The node that runs the tools, each call behind the gate."""
-        return ToolNode(tools, awrap_tool_call=self.dispatch)
+        return ToolNode([sealed(tool) for tool in tools], awrap_tool_call=self.dispatch)
 
     async def dispatch(self, request: ToolCallRequest, handler: Handler) -> Outcome:
         """Run one call if the ledger lets it, or give what the ledger says instead.
@@ -213,7 +214,8 @@ def asks(error: BaseException) -> bool:
 async def _guarded(request: ToolCallRequest, handler: Handler) -> Outcome:
     """Run the tool; what it fails with becomes a result that the model reads, but for `Forbidden`."""
     try:
-        return await handler(request)
+        with letting_through(request.tool_call["name"]):
+            return await handler(request)
     except Exception as error:
         if asks(error) or isinstance(error, Forbidden):
             raise
@@ -223,8 +225,8 @@ async def _guarded(request: ToolCallRequest, handler: Handler) -> Outcome:
         return _message(request.tool_call, "The tool failed unexpectedly. The server's log has the reason.", "error")
 
 
-def _end_of_turn(message: AIMessage, name: str, times: int) -> list[BaseMessage]:
-    reason = f"Not carried out: the same call of {name!r} was made {times} times in this turn."
+def _stopped(message: AIMessage, name: str, times: int) -> list[BaseMessage]:
+    reason = f"Not carried out: the same call of {name!r} was made {times} times for one question."
     stopped: list[BaseMessage] = [_message(call, reason, status="error") for call in open_calls([message])[1]]
     return [
         *stopped,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from deepagents.middleware.subagents import GENERAL_PURPOSE_SUBAGENT, SubAgent
-from langchain.agents.middleware import AgentMiddleware, AgentState
-from langchain_core.messages import ToolMessage
+from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+from langchain_core.messages import AnyMessage, ToolMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from core.errors import InvalidInput
+from graphs.calls import mended
 from graphs.gate import Gate
 
 
@@ -22,6 +23,14 @@ class GateMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def __init__(self, gate: Gate) -> None:
         super().__init__()
         self._gate = gate
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        """Show the model a result for each of its calls, also for those that were given up."""
+        return await handler(request.override(messages=cast("list[AnyMessage]", mended(request.messages))))
 
     async def aafter_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
         """Wait for the decisions that the model's calls need."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,11 +21,14 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
+from app.agents import Agent, Ground
 from core.database import Pool, open_pool
 from core.domain import Principal
 from core.settings import DatabaseSettings
+from graphs.calls import mended
 from graphs.gate import Gate
 from graphs.middleware import GateMiddleware, gated_subagents
+from graphs.seal import sealed
 from tools.ledger import Decision, Ledger
 from tools.rule import READ_ONLY, Rule
 
@@ -54,6 +59,9 @@ class ScriptedModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        made = {call["id"] for message in messages if isinstance(message, AIMessage) for call in message.tool_calls}
+        given = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+        assert made <= given, "a model refuses a conversation in which a result is missing"
         return ChatResult(generations=[ChatGeneration(message=self.script(messages))])
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> ScriptedModel:
@@ -86,7 +94,20 @@ def insists_on(name: str, args: Mapping[str, Any]) -> Script:
     return lambda _: AIMessage("", tool_calls=[{"name": name, "args": dict(args), "id": str(uuid.uuid4())}])
 
 
-def charge_tool(pool: Pool) -> BaseTool:
+def from_question(only: int | None = None) -> Script:
+    """A model that makes the calls that the last question holds as JSON, or only one of them."""
+
+    def script(messages: Sequence[BaseMessage]) -> AIMessage:
+        question = next(message.text for message in reversed(messages) if isinstance(message, HumanMessage))
+        if not question.startswith("["):
+            return AIMessage(f"echo: {question}")
+        calls = json.loads(question)
+        return asks_for(*(calls if only is None else [calls[only]]))(messages)
+
+    return script
+
+
+def charge_tool(pool: Pool, name: str = "charge") -> BaseTool:
     """The tool with the effect: a row per call."""
 
     async def charge(customer: str, amount: int) -> str:
@@ -95,7 +116,7 @@ def charge_tool(pool: Pool) -> BaseTool:
             await connection.execute("INSERT INTO test_effects (what) VALUES (%s)", (f"{customer} {amount}",))
         return f"charged {customer} {amount}"
 
-    return StructuredTool.from_function(coroutine=charge, name="charge", description="Charge a customer.")
+    return sealed(StructuredTool.from_function(coroutine=charge, name=name, description="Charge a customer."))
 
 
 async def effects(pool: Pool, customer: str) -> list[str]:
@@ -108,13 +129,13 @@ async def effects(pool: Pool, customer: str) -> list[str]:
         return [row["what"] for row in await cursor.fetchall()]
 
 
-def root_graph(pool: Pool, saver: AsyncPostgresSaver, script: Script, rules: Mapping[str, Rule] = RULES) -> Any:
+def root_graph(pool: Pool, saver: AsyncPostgresSaver | None, script: Script, rules: Mapping[str, Rule] = RULES) -> Any:
     """A graph of our own: model, review, tools."""
     gate = Gate(Ledger(pool), rules)
     chat = ScriptedModel(script=script)
 
     async def model(state: State) -> dict[str, Any]:
-        return {"messages": [await chat.ainvoke(state["messages"])]}
+        return {"messages": [await chat.ainvoke(mended(state["messages"]))]}
 
     builder = StateGraph(State)
     builder.add_node("model", model)
@@ -188,6 +209,31 @@ async def decide(pool: Pool, person: Principal, decisions: Mapping[UUID, Decisio
 
 
 GRAPHS = {"root": root_graph, "agent": agent_graph, "deep": deep_graph, "subagent": subagent_graph}
+
+
+SERVED = {
+    "charge": CHARGE,
+    "refund": Rule(decided_by=("role:administrator",)),
+    "hurry": Rule(expires_after=timedelta(milliseconds=1)),
+    "confirm": Rule(approval=("approve", "reject")),
+}
+
+
+def build_gated(ground: Ground) -> Iterable[Agent]:
+    """Agents whose calls are the JSON of their question: ``gated``, and ``pair``, which makes two in parallel."""
+    gated = create_agent(
+        ScriptedModel(script=from_question()),
+        [charge_tool(ground.pool, name) for name in SERVED],
+        middleware=[GateMiddleware(Gate(Ledger(ground.pool), SERVED))],
+        checkpointer=ground.saver,
+    )
+    pair = StateGraph(State)
+    for place, name in enumerate(("left", "right")):
+        pair.add_node(name, root_graph(ground.pool, None, from_question(place), SERVED))
+        pair.add_edge(START, name)
+    graphs: dict[str, Any] = {"gated": gated, "pair": pair.compile(checkpointer=ground.saver)}
+    for name, graph in graphs.items():
+        yield Agent(graph_id=name, name=name, description="Asks before it charges.", graph=graph)
 
 
 async def make_thread(pool: Pool, principal: Principal) -> UUID:

@@ -222,15 +222,6 @@ class Ledger:
             )
             return list(dict.fromkeys(row["thread_id"] for row in await cursor.fetchall()))
 
-    async def cancel(self, thread: UUID, *, keep: Sequence[UUID] = ()) -> None:
-        """Close the thread's calls that have not run, but for ``keep``: the conversation goes on without them."""
-        async with self._pool.connection() as connection:
-            await connection.execute(
-                "UPDATE tool_calls SET status = 'cancelled', updated_at = clock_timestamp() "
-                "WHERE thread_id = %s AND status IN ('pending', 'approved') AND NOT id = ANY(%s)",
-                (thread, list(keep)),
-            )
-
     async def _move(self, call: UUID, status: CallStatus, before: list[CallStatus]) -> bool:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
@@ -238,6 +229,15 @@ class Ledger:
                 (status, call, before),
             )
             return cursor.rowcount == 1
+
+
+async def cancel_calls(connection: Connection, thread: UUID, *, keep: Sequence[UUID] = ()) -> None:
+    """Close the thread's calls that have not run, but for ``keep``: the conversation goes on without them."""
+    await connection.execute(
+        "UPDATE tool_calls SET status = 'cancelled', updated_at = clock_timestamp() "
+        "WHERE thread_id = %s AND status IN ('pending', 'approved') AND NOT id = ANY(%s)",
+        (thread, list(keep)),
+    )
 
 
 def _rule_columns(rule: Rule) -> tuple[Any, ...]:

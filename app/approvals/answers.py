@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,21 +115,29 @@ def _bind(given: Sequence[Mapping[str, Any]], questions: Sequence[Question]) -> 
         if len(questions) > 1:
             raise InvalidInput(
                 f"{len(questions)} interrupts are open, so a decision's place does not say which call it is about. "
-                "Put the tool_call_id of its call into each decision."
+                "Put the approval_id of its call, or its tool_call_id, into each decision."
             )
         if len(given) != len(asked):
             raise InvalidInput(f"{len(asked)} calls wait for a decision, and {len(given)} were given. {FORMS}")
         return {one.approval: read_decision(said, one) for one, said in zip(asked, given, strict=True)}
-    names = {name: one for one in asked for name in (str(one.approval), one.tool_call_id)}
+    names = _names(asked)
     found: dict[UUID, Decision] = {}
     for said, id_of_call in zip(given, bound, strict=True):
         if id_of_call is None or id_of_call not in names:
-            raise InvalidInput(f"No call {id_of_call!r} waits. There are {', '.join(o.tool_call_id for o in asked)}.")
+            raise InvalidInput(f"No one call is {id_of_call!r}. There are {', '.join(names)}.")
         one = names[id_of_call]
         if one.approval in found:
             raise InvalidInput(f"The call {one.tool_call_id!r} got two decisions.")
         found[one.approval] = read_decision(said, one)
     return found
+
+
+def _names(asked: Sequence[Asked]) -> dict[str, Asked]:
+    """What each call may be called; the id of the model's call only where no other has the same."""
+    often = Counter(one.tool_call_id for one in asked)
+    return {str(one.approval): one for one in asked} | {
+        one.tool_call_id: one for one in asked if often[one.tool_call_id] == 1
+    }
 
 
 def _id_of(said: Mapping[str, Any]) -> str | None:

@@ -33,3 +33,14 @@ CREATE INDEX tool_calls_to_expire ON tool_calls (expires_at) WHERE status = 'pen
 -- Decisions that have not reached their graph yet.
 CREATE INDEX tool_calls_decided ON tool_calls (thread_id)
     WHERE decision IS NOT NULL AND result IS NULL AND status IN ('approved', 'rejected', 'responded');
+
+-- An idle thread waits for nothing: a call that was left behind, by an answer that was given up, a stop, a rollback or a
+-- change of the state by hand, is never carried out.
+CREATE FUNCTION cancel_calls_left_behind() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tool_calls SET status = 'cancelled', updated_at = clock_timestamp()
+    WHERE thread_id = NEW.id AND status IN ('pending', 'approved');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER thread_is_idle AFTER UPDATE OF status ON threads
+    FOR EACH ROW WHEN (NEW.status = 'idle' AND OLD.status <> 'idle') EXECUTE FUNCTION cancel_calls_left_behind();

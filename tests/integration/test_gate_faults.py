@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,16 +13,18 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, hook_config
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langgraph.graph import START, StateGraph
+from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command, interrupt
 
 from app.services import create_saver
 from core.database import Pool
 from core.domain import Principal
-from core.errors import Forbidden, InvalidInput, Unavailable
+from core.errors import Forbidden, InvalidInput, PlatformError, Unavailable
 from graphs.gate import Gate
 from graphs.middleware import GateMiddleware, gated_subagents
+from graphs.seal import sealed
 from tests.gated import (
     GRAPHS,
     QUESTION,
@@ -57,10 +59,12 @@ async def statuses(pool: Pool, thread: UUID) -> list[CallStatus]:
         return [row["status"] for row in await cursor.fetchall()]
 
 
-def tool_graph(pool: Pool, tool: BaseTool, rule: Rule, *, reviewed: bool = True) -> Any:
+def tool_graph(
+    pool: Pool, tool: BaseTool, rule: Rule, *, args: Mapping[str, Any] | None = None, reviewed: bool = True
+) -> Any:
     """A model that calls the tool once, the tool behind the gate; without the review node when not ``reviewed``."""
     gate = Gate(Ledger(pool), {tool.name: rule})
-    chat = ScriptedModel(script=asks_for((tool.name, {})))
+    chat = ScriptedModel(script=asks_for((tool.name, args or {})))
 
     async def model(state: State) -> dict[str, Any]:
         return {"messages": [await chat.ainvoke(state["messages"])]}
@@ -135,6 +139,45 @@ async def test_a_detour_around_the_review_ends_at_the_gate(prepared: Pool, perso
     await decide(prepared, person, {UUID(request["approval_id"]): Decision(kind="reject", message="No.")})
     state = await bare.ainvoke(WAKE, config_of(thread))
     assert ("No." in state["messages"][-1].text, done) == (True, [])
+
+
+async def test_a_sealed_tool_does_not_run_where_the_gate_was_forgotten(prepared: Pool, person: Principal) -> None:
+    """The general subagent of a deep agent inherits tools, but no middleware (C9)."""
+    from deepagents import create_deep_agent
+
+    customer, thread = f"eve-{uuid.uuid4()}", await make_thread(prepared, person)
+    charge: tuple[str, dict[str, Any]] = ("charge", {"customer": customer, "amount": 1})
+    task = ("task", {"description": "Charge.", "subagent_type": "general-purpose"})
+
+    def script(messages: Sequence[BaseMessage]) -> AIMessage:
+        return asks_for(charge if messages[-1].text == "Charge." else task)(messages)
+
+    gate = GateMiddleware(Gate(Ledger(prepared), RULES))
+    half = create_deep_agent(
+        ScriptedModel(script=script), [charge_tool(prepared)], middleware=[gate], checkpointer=create_saver(prepared)
+    )
+    state = await half.ainvoke(QUESTION, config_of(thread))
+    assert "behind its gate only" in state["messages"][-1].text
+    plain = create_agent(ScriptedModel(script=asks_for(charge)), [charge_tool(prepared)])
+    with pytest.raises(PlatformError, match="gate"):
+        await plain.ainvoke(QUESTION)
+    assert await effects(prepared, customer) == []
+
+
+async def test_tools_keep_what_they_ask_to_be_given_when_they_are_sealed(prepared: Pool, person: Principal) -> None:
+    seen: list[tuple[str | None, int]] = []
+
+    def act(times: int, runtime: ToolRuntime) -> str:
+        seen.append((runtime.tool_call_id, times))
+        return "acted"
+
+    tool = StructuredTool.from_function(func=act, name="act", description="Acts.")
+    thread = await make_thread(prepared, person)
+    graph = tool_graph(prepared, tool, FREE_TO_RUN, args={"times": 2})
+    state = await graph.ainvoke(QUESTION, config_of(thread))
+    assert (state["messages"][-1].text, seen) == ("I got: acted", [("call-0", 2)])
+    with pytest.raises(InvalidInput, match="sealed"):
+        sealed(Tool(name="x", func=str, description="x"))
 
 
 async def test_a_tool_without_a_rule_does_not_run(prepared: Pool, person: Principal) -> None:
@@ -254,7 +297,7 @@ async def test_a_tool_that_changes_the_state_gives_the_same_change_again(prepare
     assert (first["messages"][-1].text, again["messages"][-1].text, done) == ("I got: changed", "I got: changed", [1])
 
 
-async def test_a_model_that_repeats_itself_has_its_turn_ended(prepared: Pool, person: Principal) -> None:
+async def test_a_model_that_repeats_itself_is_stopped(prepared: Pool, person: Principal) -> None:
     """After a rejection, and after results that do not help (C11)."""
     customer = f"eve-{uuid.uuid4()}"
     script = insists_on("charge", {"customer": customer, "amount": 1})
@@ -280,7 +323,7 @@ def open_ids(messages: Sequence[BaseMessage]) -> set[str | None]:
     return made - {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
 
 
-async def test_call_ids_may_come_again_in_a_later_turn(prepared: Pool, person: Principal) -> None:
+async def test_call_ids_may_come_again_with_a_later_question(prepared: Pool, person: Principal) -> None:
     customer, thread = f"ann-{uuid.uuid4()}", await make_thread(prepared, person)
     graph = agent_graph(
         prepared,

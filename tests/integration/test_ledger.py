@@ -13,7 +13,7 @@ from core.domain import Principal, Role
 from core.errors import Conflict, Forbidden, InvalidInput, NotFound, PlatformError
 from tests.conftest import make_principal
 from tests.gated import decide, make_thread
-from tools.ledger import Call, Decision, Entry, Ledger
+from tools.ledger import Call, Decision, Entry, Ledger, cancel_calls
 from tools.rule import READ_ONLY, Rule, may_decide
 
 APPROVE = Decision(kind="approve")
@@ -136,7 +136,8 @@ async def test_what_was_cut_off_is_in_doubt_until_somebody_knows(prepared: Pool,
 async def test_what_the_conversation_left_behind_is_never_carried_out(prepared: Pool, person: Principal) -> None:
     ledger = Ledger(prepared)
     pending, approved, kept = await admitted(prepared, person, Rule(), Rule(approval=()), Rule())
-    await ledger.cancel(pending.thread_id, keep=[kept.id])
+    async with prepared.connection() as connection:
+        await cancel_calls(connection, pending.thread_id, keep=[kept.id])
     assert [entry.status for entry in await ledger.read([pending.id, approved.id, kept.id])] == [
         "cancelled",
         "cancelled",
@@ -145,6 +146,14 @@ async def test_what_the_conversation_left_behind_is_never_carried_out(prepared: 
     assert not await ledger.claim(approved.id)
     with pytest.raises(Conflict, match="cancelled"):
         await decide(prepared, person, {pending.id: APPROVE})
+
+
+async def test_an_idle_thread_waits_for_nothing(prepared: Pool, person: Principal) -> None:
+    (entry,) = await admitted(prepared, person, Rule())
+    async with prepared.connection() as connection:
+        for status, expected in (("busy", "pending"), ("interrupted", "pending"), ("idle", "cancelled")):
+            await connection.execute("UPDATE threads SET status = %s WHERE id = %s", (status, entry.thread_id))
+            assert [one.status for one in await Ledger(prepared).read([entry.id])] == [expected]
 
 
 def test_a_rule_that_makes_no_sense_is_refused() -> None:

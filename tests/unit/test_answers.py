@@ -120,6 +120,15 @@ def test_places_say_nothing_when_several_interrupts_are_open() -> None:
         read_resume({"decisions": [{"type": "approve"}] * 2}, questions)
 
 
+def test_an_id_that_two_calls_have_says_nothing() -> None:
+    first, second = asked(), asked()
+    questions = [question(first), question(second, interrupt="b" * 32)]
+    with pytest.raises(InvalidInput, match="No one call"):
+        read_resume({"decisions": [{"type": "approve", "tool_call_id": "call-1"}] * 2}, questions)
+    said = [{"type": "approve", "approval_id": str(one.approval)} for one in (second, first)]
+    assert read_resume({"decisions": said}, questions) == {first.approval: APPROVE, second.approval: APPROVE}
+
+
 def test_an_answer_that_leaves_a_call_waiting_names_it() -> None:
     first, second = asked(), asked(call="call-2")
     questions = [question(first), question(second, interrupt="b" * 32)]

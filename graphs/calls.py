@@ -1,4 +1,4 @@
-"""The same tool call again and again: counted in the conversation, so that a graph can end the turn."""
+"""The tool calls of a conversation: those without a result, and those that are made again and again; pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+
+LEFT_OPEN = "Not carried out: the conversation went on without it."
 
 
 def fingerprint(name: str, args: Mapping[str, Any]) -> str:
@@ -26,6 +28,21 @@ def open_calls(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, list[
     return None, []
 
 
+def mended(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The conversation with a result for each tool call that has none, right after it: models refuse any other."""
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    whole: list[BaseMessage] = []
+    for message in messages:
+        whole.append(message)
+        if isinstance(message, AIMessage):
+            missing = [call for call in message.tool_calls if call["id"] not in answered]
+            whole += [
+                ToolMessage(LEFT_OPEN, name=call["name"], tool_call_id=call["id"] or "", status="error")
+                for call in missing
+            ]
+    return whole
+
+
 def since_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
     """The messages after the last one of a person."""
     last = max((place for place, message in enumerate(messages) if isinstance(message, HumanMessage)), default=-1)
@@ -33,7 +50,7 @@ def since_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
 
 
 def most_repeated(messages: Sequence[BaseMessage]) -> tuple[str, int]:
-    """Of the model's open calls the one that it has made most often in this turn: the tool, and how often.
+    """Of the model's open calls the one that it has made most often since the last question: the tool, and how often.
 
     A message counts once, whatever it holds twice. Without open calls: ``("", 0)``.
     """
