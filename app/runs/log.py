@@ -88,7 +88,7 @@ class EventLog:
                 if page is None or (not page and not feed.written_here):
                     page, ended = await self._read(run_id, after)
                 if page:
-                    yield with_gap(page, after)
+                    yield page
                     after = page[-1].seq
                 elif ended:
                     return
@@ -123,6 +123,8 @@ class EventLog:
         until = rows[0]["events_until"] or 0
         if not events and until > after:
             return [gap(after, until)], False
+        if events and events[0].seq > after + 1:
+            events.insert(0, gap(after, events[0].seq - 1))
         return events, rows[0]["status"] in TERMINAL
 
     def _hold(self, run_id: UUID) -> Feed:
@@ -149,12 +151,6 @@ class EventLog:
         for run_id in run_ids:
             if feed := self._feeds.get(run_id):
                 feed.ring()
-
-
-def with_gap(page: list[Event], after: int) -> list[Event]:
-    """The page, behind a word about what is missing before it."""
-    missing = page[0].seq > after + 1
-    return [gap(after, page[0].seq - 1), *page] if missing else page
 
 
 def gap(after: int, until: int) -> Event:
