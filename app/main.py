@@ -25,6 +25,7 @@ from app.routes import (
     sources,
     states,
     store,
+    streams,
     threads,
     uploads,
 )
@@ -65,7 +66,7 @@ def create_app(
     allow_origins(app, settings.api)
     add_problem_handlers(app)
     documents_in = (uploads, documents, sources, jobs, collections, reconcile)
-    protocol = (assistants, threads, states, runs, store)
+    protocol = (assistants, threads, states, runs, streams, store)
     for module in (operations, *documents_in, search, *protocol, openai):
         app.include_router(module.router)
     return app

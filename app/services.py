@@ -17,6 +17,7 @@ from app.runs.order import Orders
 from app.runs.run import Runs
 from app.runs.runner import Runner
 from app.runs.tasks import RunJobs
+from app.runs.thread_log import ThreadLog
 from app.state import States
 from app.store.item import Items
 from app.store.meaning import has_vectors, prepare_vectors
@@ -80,6 +81,7 @@ class Services:
     items: Items
     memory: Memory
     events: EventLog
+    thread_log: ThreadLog
 
 
 async def prepare_database(pool: Pool) -> list[str]:
@@ -144,6 +146,7 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
         intake, run_jobs = Intake(pool, documents, blobs, jobs), RunJobs()
         await stack.enter_async_context(run_jobs.app.open_async(pool))
         runner = Runner(pool, runs, run_jobs, agents=agents, events=events, bell=bell, settings=settings.runs)
+        thread_log = ThreadLog(pool, events, bell)
         await stack.enter_async_context(bell.listening())
         await stack.enter_async_context(events.writing())
         if settings.runs.worker:
@@ -176,6 +179,7 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             items=items,
             memory=memory,
             events=events,
+            thread_log=thread_log,
         )
 
 

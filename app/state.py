@@ -159,7 +159,8 @@ class States:
 async def show(connection: psycopg.AsyncConnection[DictRow], thread: UUID, snapshot: StateSnapshot) -> None:
     """Write what lists of threads show of the state to the thread's row."""
     await connection.execute(
-        "UPDATE threads SET state = %s::jsonb, interrupts = %s::jsonb, state_updated_at = now() WHERE id = %s",
+        "UPDATE threads SET state = %s::jsonb, interrupts = %s::jsonb, state_updated_at = now() WHERE id = %s "
+        "RETURNING pg_notify('ragstone_states', id::text)",
         (_json(snapshot.values or None), _json(interrupts_of(snapshot)), thread),
     )
 
