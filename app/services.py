@@ -16,6 +16,7 @@ from app.runs.log import EventLog
 from app.runs.order import Orders
 from app.runs.run import Runs
 from app.runs.runner import Runner
+from app.runs.sweep import add_sweep
 from app.runs.tasks import RunJobs
 from app.runs.thread_log import ThreadLog
 from app.state import States
@@ -48,6 +49,8 @@ from models.reranker import open_reranker
 from tools.reranking import reranking
 from tools.search import Search
 from tools.shelves import Shelves
+
+DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,7 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
         bell = Bell(str(settings.database.url))
         events = EventLog(pool, bell, limit=settings.runs.log_mb << 20)
         intake, run_jobs = Intake(pool, documents, blobs, jobs), RunJobs()
+        add_sweep(run_jobs.app, pool, settings.runs.log_days * DAY_S)
         await stack.enter_async_context(run_jobs.app.open_async(pool))
         runner = Runner(pool, runs, run_jobs, agents=agents, events=events, bell=bell, settings=settings.runs)
         thread_log = ThreadLog(pool, events, bell)

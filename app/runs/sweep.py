@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import procrastinate
+
+from app.runs.tasks import QUEUE
 from core.database import Pool
 
 BATCH = 200
@@ -30,3 +33,12 @@ async def sweep_events(pool: Pool, keep_s: float) -> int:
         swept += count
         if count < BATCH:
             return swept
+
+
+def add_sweep(app: procrastinate.App, pool: Pool, keep_s: float) -> None:
+    """Have the events removed every hour, by one of the processes that execute runs."""
+
+    @app.periodic(cron="41 * * * *")
+    @app.task(name="sweep_events", queue=QUEUE, queueing_lock="sweep_events", lock="sweep_events")
+    async def sweep(timestamp: int) -> None:  # noqa: ARG001 (the engine says when it was due)
+        await sweep_events(pool, keep_s)

@@ -13,7 +13,7 @@ from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 from tests.conftest import Tenant
 
 INPUT: dict[str, Any] = {"messages": [{"role": "user", "content": "Go."}], "steps": []}
-MODES: Any = ["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints", "debug", "events"]
+MODES: Any = ["values", "updates", "messages-tuple", "tasks", "checkpoints", "debug", "events"]
 Frame = tuple[str | None, str, Any]
 
 
@@ -37,7 +37,7 @@ async def test_a_live_stream_cut_after_every_event_and_taken_up_again_misses_and
     tenant: Tenant,
 ) -> None:
     thread = await new_thread(tenant)
-    context: Any = {"tokens": 12, "pause_s": 0.02}
+    context: Any = {"tokens": 6, "pause_s": 0.03}
     run = await tenant.sdk.runs.create(thread, "slow", input=INPUT, context=context, stream_mode=MODES)
     pieces: list[Frame] = []
     while not pieces or pieces[-1][1] != "end":
