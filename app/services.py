@@ -12,6 +12,7 @@ from app.assistant import Assistants
 from app.bell import Bell
 from app.checkpoints import Saver
 from app.rag import rag_agent
+from app.runs.leftovers import add_leftovers
 from app.runs.log import EventLog
 from app.runs.order import Orders
 from app.runs.run import Runs
@@ -19,6 +20,7 @@ from app.runs.runner import Runner
 from app.runs.sweep import add_sweep
 from app.runs.tasks import RunJobs
 from app.runs.thread_log import ThreadLog
+from app.runs.webhook import Webhooks
 from app.state import States
 from app.store.item import Items
 from app.store.meaning import has_vectors, prepare_vectors
@@ -149,7 +151,11 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
         intake, run_jobs = Intake(pool, documents, blobs, jobs), RunJobs()
         add_sweep(run_jobs.app, pool, settings.runs.log_days * DAY_S)
         await stack.enter_async_context(run_jobs.app.open_async(pool))
-        runner = Runner(pool, runs, run_jobs, agents=agents, events=events, bell=bell, settings=settings.runs)
+        webhooks = Webhooks(pool, run_jobs, agents, settings.runs)
+        add_leftovers(run_jobs.app, pool)
+        runner = Runner(
+            pool, runs, run_jobs, agents=agents, events=events, bell=bell, webhooks=webhooks, settings=settings.runs
+        )
         thread_log = ThreadLog(pool, events, bell)
         await stack.enter_async_context(bell.listening())
         await stack.enter_async_context(events.writing())
@@ -177,7 +183,7 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             threads=Threads(pool, default_ttl(settings.threads)),
             states=States(pool, agents),
             runs=runs,
-            orders=Orders(agents, assistants),
+            orders=Orders(agents, assistants, webhooks),
             runner=runner,
             run_jobs=run_jobs,
             items=items,

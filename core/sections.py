@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 
 class Section(BaseModel):
@@ -37,6 +37,12 @@ class RunSettings(Section):
     timeout_s: float = Field(1800.0, gt=0, description="Longest time for one run, in seconds, waiting not counted.")
     attempts: int = Field(5, ge=1, description="Processes that may die in one run before it is given up.")
     drain_s: float = Field(3.0, ge=0, description="How long runs may go on after a SIGTERM before others take over.")
+    webhook_secret: SecretStr | None = Field(
+        None, description="Key that calls of webhooks are signed with; empty: runs may name no webhook."
+    )
+    webhook_hosts: str | None = Field(
+        None, description="Hosts of an intranet that webhooks may call, as in SOURCES__ALLOWED_HOSTS; empty: none."
+    )
     log_mb: int = Field(
         64, ge=1, description="Most of what one run has streamed that is kept, in MiB; the oldest goes first."
     )

@@ -45,6 +45,7 @@ async def info() -> dict[str, Any]:
             "assistants": True,
             "crons": False,
             "langsmith": False,
+            "strict_resume": True,
             "langsmith_tracing_replicas": False,
         },
         "metadata": {"name": "ragstone"},

@@ -123,7 +123,7 @@ async def create_run(
 async def stream_alone(body: RunCreate, request: Request, principal: Caller, services: Using) -> Response:
     """Stream a run on a thread of its own, which is removed at its end."""
     run = await start(body, principal, services, None)
-    return event_stream(request, streamed(services, run, drop=run.alone), locations(run))
+    return event_stream(request, streamed(services, run, drop=run.alone and not body.webhook), locations(run))
 
 
 @router.post("/runs/wait")
@@ -133,7 +133,7 @@ async def wait_alone(body: RunCreate, principal: Caller, services: Using) -> Res
     try:
         return answer(run, await outcome(services, run))
     finally:
-        if run.alone:
+        if run.alone and not body.webhook:
             await services.threads.delete(principal, run.thread_id)
 
 

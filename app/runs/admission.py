@@ -11,9 +11,9 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from app.runs.life import STOPPED, Action, Admission, Limits, Load, Strategy, Wish, decide
-from app.runs.run import LEASE_S, Run
+from app.runs.run import LEASE_S, Connection, Run
 from app.runs.stop import mark
-from app.runs.tasks import Connection, RunJobs
+from app.runs.tasks import RunJobs
 from core.database import Pool
 from core.domain import Principal
 from core.errors import InvalidInput, NotFound, PlatformError

@@ -16,9 +16,14 @@ from app.runs.order import config_of, given_of
 from app.runs.playing import play
 from app.runs.run import Run
 from app.runs.writing import RunLog
+from core.errors import InvalidInput
 
 MESSAGES = "messages"
 STOPPED = "Stopped before it had a result."
+
+
+class UnknownInterruptError(InvalidInput):
+    """An answer names a question that does not wait."""
 
 
 class Execution:
@@ -40,6 +45,8 @@ class Execution:
         command = kwargs.get("command")
         if command and END in command["goto"]:
             return await self._resolve(command)
+        if command and kwargs.get("strict_resume"):
+            await self._check_answers(command.get("resume"))
         begun = self._run.attempt > 0 and await self._has_checkpoint()
         context = await self._agent.open_context(self._run.principal, kwargs.get("context") or {})
         playing = play(
@@ -60,6 +67,17 @@ class Execution:
                 if self._log.crowded:
                     await self._log.flush()
         return "interrupted" if (await self._state()).next else "idle"
+
+    async def _check_answers(self, answers: Any) -> None:
+        """See that every answer that names a question names one that is open.
+
+        Raises:
+            UnknownInterruptError: one does not.
+        """
+        if isinstance(answers, dict):
+            waiting = {item.id for item in (await self._state()).interrupts}
+            if strangers := sorted(set(answers) - waiting):
+                raise UnknownInterruptError(f"No interrupt {strangers[0]!r} waits for an answer on this thread.")
 
     async def quieten(self) -> None:
         """Return when nothing more is stored of a graph that was cut off."""

@@ -16,6 +16,7 @@ from app.runs.admission import Order
 from app.runs.life import Strategy
 from app.runs.playing import StreamMode
 from app.runs.run import Run
+from app.runs.webhook import Webhooks
 from core.domain import Principal
 from core.errors import InvalidInput
 
@@ -91,7 +92,7 @@ class RunCreate(BaseModel):
     durability: Literal["sync", "async", "exit"] | None = None
     checkpoint_during: bool | None = None
     strict_resume: bool | None = None
-    webhook: None = None
+    webhook: str | None = Field(None, max_length=2000)
     feedback_keys: None = None
 
     @property
@@ -103,9 +104,10 @@ class RunCreate(BaseModel):
 class Orders:
     """Reads what clients ask for; an assistant's configuration is what its runs start from."""
 
-    def __init__(self, agents: Agents, assistants: Assistants) -> None:
+    def __init__(self, agents: Agents, assistants: Assistants, webhooks: Webhooks) -> None:
         self._agents = agents
         self._assistants = assistants
+        self._webhooks = webhooks
 
     async def read(
         self, principal: Principal, body: RunCreate, thread: UUID | None, *, modes: Sequence[str] | None = None
@@ -115,12 +117,15 @@ class Orders:
         Raises:
             InvalidInput: it does not fit the agent.
             NotFound: what it names does not exist.
+            Forbidden: its webhook leads into a private network.
         """
         basis = await self._basis(principal, body.assistant_id)
         agent, own = basis.agent, ConfigIn.model_validate(basis.config)
         config = body.config or ConfigIn()
         context = {**basis.context, **(body.context or {})}
         await agent.open_context(principal, context)
+        if body.webhook is not None:
+            await self._webhooks.check(body.webhook)
         command = _command(body.command)
         checkpoint = body.checkpoint or CheckpointIn()
         place = {
@@ -144,6 +149,7 @@ class Orders:
             "stream_subgraphs": bool(body.stream_subgraphs),
             "durability": _durability(body),
             "strict_resume": bool(body.strict_resume),
+            "webhook": body.webhook,
         }
         identity = {"graph_id": agent.graph_id, "assistant_id": str(basis.id)}
         return Order(

@@ -5,13 +5,15 @@ Whoever changes both locks the thread first, so that no two wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
+import psycopg
 import psycopg.errors
+from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from app.runs.life import ACTIVE, Action, Limits, Status
@@ -20,6 +22,10 @@ from core.domain import Principal, PrincipalId, Role, TenantId
 from core.errors import Conflict, NotFound
 
 LEASE_S = 12
+
+Connection = psycopg.AsyncConnection[DictRow]
+OnEnd: TypeAlias = Callable[[Connection, UUID], Awaitable[None]]
+"""What is done in the transaction that ends a run which names a webhook."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,13 +161,21 @@ class Runs:
             return [read_run(row) for row in await cursor.fetchall()]
 
 
+class Ended(NamedTuple):
+    """Whether the run was ours to end, and whether any waits."""
+
+    ours: bool
+    waiting: bool
+
+
 class Leases:
     """The rows of ``runs`` for a runner: what it claims it holds by a lease, and only the holder ends a run."""
 
-    def __init__(self, pool: Pool, worker: UUID, limits: Limits) -> None:
+    def __init__(self, pool: Pool, worker: UUID, limits: Limits, on_end: OnEnd) -> None:
         self._pool = pool
         self._worker = worker
         self._limits = limits
+        self._on_end = on_end
 
     async def claim(self, run: UUID | None = None) -> Run | None:
         """Claim a run that waits, this one or the one that has waited longest; ``None`` when there is nothing to do."""
@@ -229,23 +243,41 @@ class Leases:
     async def end(self, run: Run, status: Status, thread_status: str, error: Mapping[str, Any] | None) -> bool:
         """End the run and free its thread; whether others wait. Nothing happens when the run is no longer ours."""
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "WITH t AS (SELECT id FROM threads WHERE id = %(thread)s FOR NO KEY UPDATE), "
-                "ended AS (UPDATE runs SET status = %(status)s, error = %(error)s, updated_at = clock_timestamp(), "
-                "  lease_until = NULL, checkpoint_id = (SELECT checkpoint_id FROM checkpoints "
-                "    WHERE thread_id = %(thread)s::text AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1) "
-                "  FROM t WHERE runs.id = %(run)s AND thread_id = t.id AND worker = %(worker)s "
-                "  AND status = 'running' RETURNING thread_id), "
-                "free AS (UPDATE threads SET status = CASE WHEN EXISTS (SELECT FROM runs o "
-                "    WHERE o.thread_id = ended.thread_id AND o.status = 'pending' AND o.due_at <= now()) "
-                "    THEN 'busy' ELSE %(thread_status)s END, rest = %(thread_status)s, updated_at = now() "
-                "  FROM ended WHERE threads.id = ended.thread_id), "
-                "job AS (DELETE FROM procrastinate_jobs WHERE queueing_lock = %(job)s AND status = 'todo') "
-                "SELECT EXISTS (SELECT FROM runs WHERE status = 'pending' AND due_at <= now()) AS waiting",
-                self._values(run) | {"status": status, "thread_status": thread_status, "error": error and Jsonb(error)},
-            )
-            row = await cursor.fetchone()
-        return row is not None and bool(row["waiting"])
+            if not run.kwargs.get("webhook"):
+                return (await self._end(connection, run, status, thread_status, error)).waiting
+            async with connection.transaction():
+                ended = await self._end(connection, run, status, thread_status, error)
+                if ended.ours:
+                    await self._on_end(connection, run.id)
+        return ended.waiting
+
+    async def _end(
+        self,
+        connection: Connection,
+        run: Run,
+        status: Status,
+        thread_status: str,
+        error: Mapping[str, Any] | None,
+    ) -> Ended:
+        cursor = await connection.execute(
+            "WITH t AS (SELECT id FROM threads WHERE id = %(thread)s FOR NO KEY UPDATE), "
+            "ended AS (UPDATE runs SET status = %(status)s, error = %(error)s, updated_at = clock_timestamp(), "
+            "  lease_until = NULL, checkpoint_id = (SELECT checkpoint_id FROM checkpoints "
+            "    WHERE thread_id = %(thread)s::text AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1) "
+            "  FROM t WHERE runs.id = %(run)s AND thread_id = t.id AND worker = %(worker)s "
+            "  AND status = 'running' RETURNING thread_id), "
+            "free AS (UPDATE threads SET status = CASE WHEN EXISTS (SELECT FROM runs o "
+            "    WHERE o.thread_id = ended.thread_id AND o.status = 'pending' AND o.due_at <= now()) "
+            "    THEN 'busy' ELSE %(thread_status)s END, rest = %(thread_status)s, updated_at = now() "
+            "  FROM ended WHERE threads.id = ended.thread_id), "
+            "job AS (DELETE FROM procrastinate_jobs WHERE queueing_lock = %(job)s AND status = 'todo') "
+            "SELECT EXISTS (SELECT FROM ended) AS ours, "
+            "EXISTS (SELECT FROM runs WHERE status = 'pending' AND due_at <= now()) AS waiting",
+            self._values(run) | {"status": status, "thread_status": thread_status, "error": error and Jsonb(error)},
+        )
+        row = await cursor.fetchone()
+        assert row is not None  # noqa: S101 (there is a row in any case)
+        return Ended(**row)
 
     async def remove(self, run: Run) -> bool:
         """Remove the run that is rolled back: its thread is what it was before; whether others wait."""

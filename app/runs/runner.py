@@ -17,13 +17,14 @@ from psycopg_pool import PoolTimeout
 from app.agents import Agents
 from app.bell import Bell
 from app.runs.admission import Desk, Order
-from app.runs.execution import Execution
+from app.runs.execution import Execution, UnknownInterruptError
 from app.runs.life import Action, Limits, Status
 from app.runs.log import EventLog
 from app.runs.run import Leases, Run, Runs
 from app.runs.stop import CHANNEL, stop
 from app.runs.tasks import RunJobs
 from app.runs.undo import remember, undo
+from app.runs.webhook import Webhooks
 from app.runs.writing import RunLog
 from app.store.memory import remembering
 from core.database import Pool
@@ -58,6 +59,7 @@ class Runner:
         agents: Agents,
         events: EventLog,
         bell: Bell,
+        webhooks: Webhooks,
         settings: RunSettings,
     ) -> None:
         worker = uuid.uuid4()
@@ -69,7 +71,7 @@ class Runner:
         self._jobs = jobs
         self._settings = settings
         self.desk = Desk(pool, jobs, limits, worker)
-        self._leases = Leases(pool, worker, limits)
+        self._leases = Leases(pool, worker, limits, webhooks.defer)
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._stops: dict[UUID, Action] = {}
         self._ending: set[UUID] = set()
@@ -158,7 +160,8 @@ class Runner:
             error = {"error": "TimeoutError", "message": said}
             log.put("error", error)
         except Exception as failure:
-            status, thread_status, error = Status.ERROR, "error", as_error(failure)
+            status, error = Status.ERROR, as_error(failure)
+            thread_status = "interrupted" if isinstance(failure, UnknownInterruptError) else "error"
             if not isinstance(failure, PlatformError):
                 logger.exception("run %s failed", run.id)
             log.put("error", error)

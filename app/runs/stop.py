@@ -7,7 +7,7 @@ from typing import LiteralString
 from uuid import UUID
 
 from app.runs.life import Action
-from app.runs.tasks import Connection
+from app.runs.run import Connection
 from core.database import Pool
 
 CHANNEL: LiteralString = "ragstone_stops"

@@ -13,19 +13,17 @@ from typing import TypeAlias
 from uuid import UUID
 
 import procrastinate
-import psycopg
 from procrastinate import PsycopgConnector, RetryDecision
 from procrastinate.jobs import Job
-from psycopg.rows import DictRow
 
+from app.runs.run import Connection
 from ingest.worker import keep_working
 
 QUEUE = "runs"
-FETCHES = 4
+FETCHES = 16
 ROOM_S = 2
 """When a job that found no room asks again, in seconds."""
 
-Connection = psycopg.AsyncConnection[DictRow]
 Execute: TypeAlias = Callable[[UUID], Awaitable[bool]]
 
 
