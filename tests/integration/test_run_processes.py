@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from app.runs.leftovers import sweep_leftovers
 from app.runs.run import Run
-from app.runs.sweep import sweep
 from app.runs.webhook import SIGNATURE, sign
 from core.domain import Principal
 from core.errors import Forbidden, InvalidInput, LimitExceeded, NotFound
@@ -159,7 +159,7 @@ async def test_threads_of_single_runs_are_swept_when_nobody_else_does(
         kept = await front.start(asker, "echo", on_completion="keep")
         for run in (gone, kept):
             await front.runner.wait(run)
-    await sweep(front.pool, stay_s=0)
+    await sweep_leftovers(front.pool, stay_s=0)
     with pytest.raises(NotFound):
         await now(front, gone)
     assert (await now(front, kept)).status == "success"
