@@ -13,6 +13,7 @@ from app.idempotency.replay import Idempotency
 from app.limits import BodyLimit
 from app.problems import add_problem_handlers
 from app.routes import (
+    approvals,
     assistants,
     collections,
     documents,
@@ -66,7 +67,7 @@ def create_app(
     allow_origins(app, settings.api)
     add_problem_handlers(app)
     documents_in = (uploads, documents, sources, jobs, collections, reconcile)
-    protocol = (assistants, threads, states, runs, streams, store)
+    protocol = (assistants, threads, states, runs, streams, approvals, store)
     for module in (operations, *documents_in, search, *protocol, openai):
         app.include_router(module.router)
     return app

@@ -8,6 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from app.agents import Agents, BuildAgents, Ground, no_agents
+from app.approvals.approval import Approvals
+from app.approvals.binder import Binder
+from app.approvals.sweep import add_approval_sweep
 from app.assistant import Assistants
 from app.bell import Bell
 from app.checkpoints import Saver
@@ -82,6 +85,7 @@ class Services:
     runs: Runs
     orders: Orders
     runner: Runner
+    approvals: Approvals
     run_jobs: RunJobs
     items: Items
     memory: Memory
@@ -153,9 +157,20 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
         await stack.enter_async_context(run_jobs.app.open_async(pool))
         webhooks = Webhooks(pool, run_jobs, agents, settings.runs)
         add_leftovers(run_jobs.app, pool)
+        binder = Binder(pool, agents)
         runner = Runner(
-            pool, runs, run_jobs, agents=agents, events=events, bell=bell, webhooks=webhooks, settings=settings.runs
+            pool,
+            runs,
+            run_jobs,
+            agents=agents,
+            events=events,
+            bell=bell,
+            webhooks=webhooks,
+            binder=binder,
+            settings=settings.runs,
         )
+        approvals = Approvals(pool, binder, runner)
+        add_approval_sweep(run_jobs.app, approvals)
         thread_log = ThreadLog(pool, events, bell)
         await stack.enter_async_context(bell.listening())
         await stack.enter_async_context(events.writing())
@@ -185,6 +200,7 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             runs=runs,
             orders=Orders(agents, assistants, webhooks),
             runner=runner,
+            approvals=approvals,
             run_jobs=run_jobs,
             items=items,
             memory=memory,

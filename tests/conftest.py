@@ -23,6 +23,7 @@ from core.settings import ChatSettings, DatabaseSettings, RerankerSettings, Sett
 from models.reranker import LATE_INTERACTION
 from tests.chroma import run_chroma
 from tests.documents import wait_until_done
+from tests.gated import build_gated
 from tests.graphs import build_agents
 from tests.model_relay import Relay, run_relay, serve
 from tests.model_server import TINY, models_dir, run_model_server
@@ -102,7 +103,7 @@ def settings(postgres: str, relay: Relay, offered: Path, tmp_path_factory: pytes
 
 @pytest.fixture(scope="session")
 async def services(settings: Settings) -> AsyncIterator[Services]:
-    async with open_services(settings, build_agents) as services:
+    async with open_services(settings, lambda ground: [*build_agents(ground), *build_gated(ground)]) as services:
         yield services
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,6 +17,7 @@ from app.runs.tasks import RunJobs
 from core.database import Pool
 from core.domain import Principal
 from core.errors import InvalidInput, NotFound, PlatformError
+from tools.ledger import cancel_calls
 
 GUARD_S = LEASE_S + 3
 """When the job of a run that its own process began looks after it."""
@@ -30,6 +31,7 @@ class Order:
 
     ``resumes``: it answers a question of the thread. ``refusal``: why it is none unless the thread stopped on its way
     and can go on. ``make_thread``: the thread comes to be with it, if it is not there yet; ``alone``: and goes with it.
+    ``bound``: its answer is bound to what was asked; ``within`` is done in the transaction that admits it.
     """
 
     id: UUID = field(default_factory=uuid.uuid4)
@@ -44,6 +46,8 @@ class Order:
     make_thread: bool = False
     thread_metadata: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
+    bound: bool = False
+    within: Callable[[Connection], Awaitable[None]] | None = None
 
 
 class Admitted(NamedTuple):
@@ -88,6 +92,10 @@ class Desk:
             displaced = await mark(
                 connection, decision.displace, thread=order.thread, reason="Another run took its place."
             )
+        if order.within is not None:
+            await order.within(connection)
+        if order.kwargs["input"] is not None and load.thread_status in STOPPED:
+            await cancel_calls(connection, order.thread)
         run = await self._insert(connection, principal, order, decision)
         delay = GUARD_S if decision.start else order.after_s
         await self._jobs.defer(connection, order.id, delay_s=delay)

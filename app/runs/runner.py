@@ -15,6 +15,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from app.agents import Agents
+from app.approvals.binder import Binder
 from app.bell import Bell
 from app.runs.admission import Desk, Order
 from app.runs.execution import Execution, UnknownInterruptError
@@ -60,6 +61,7 @@ class Runner:
         events: EventLog,
         bell: Bell,
         webhooks: Webhooks,
+        binder: Binder,
         settings: RunSettings,
     ) -> None:
         worker = uuid.uuid4()
@@ -69,6 +71,7 @@ class Runner:
         self._agents = agents
         self._events = events
         self._jobs = jobs
+        self._binder = binder
         self._settings = settings
         self.desk = Desk(pool, jobs, limits, worker)
         self._leases = Leases(pool, worker, limits, webhooks.defer)
@@ -83,14 +86,17 @@ class Runner:
         """Admit a run; it begins at once when this process executes runs and has room.
 
         Raises:
-            InvalidInput: there is nothing to begin with.
+            InvalidInput: there is nothing to begin with, or the answer does not fit what was asked.
             NotFound: the principal has no such thread.
+            Forbidden: the answer is somebody else's to give.
             Conflict: the thread is busy, or has no question to answer.
             LimitExceeded: as many runs of the tenant wait as may.
             Unavailable: the process is stopping.
         """
         if self._stopping:
             raise Unavailable("The server is stopping. Try again in a moment.")
+        if order.resumes and not order.bound:
+            order = await self._binder.bind(principal, order)
         run, displaced = await self.desk.admit(principal, order, offered=self._room > 0)
         for other, action in displaced.items():
             self._stop(other, action)

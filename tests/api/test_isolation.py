@@ -50,7 +50,7 @@ async def test_every_route_wants_a_known_key(api: str, headers: dict[str, str]) 
     async with httpx.AsyncClient(base_url=api, headers=headers) as http:
         for method, path in routes():
             filled = path.replace("{", "").replace("}", "")
-            for name in ("document_id", "thread_id", "run_id", "source_id"):
+            for name in ("document_id", "thread_id", "run_id", "source_id", "approval_id"):
                 filled = filled.replace(name, str(uuid.uuid4()))
             response = await http.request(method, filled)
             assert (path, response.status_code) == (path, 401)
