@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import procrastinate
 import psycopg
 from psycopg.rows import DictRow
 
 from app.checkpoints import TABLES, delete_checkpoints
+from app.runs.tasks import QUEUE
 from core.database import Pool
 from core.errors import Conflict
 from core.sections import ThreadSettings
@@ -166,6 +168,17 @@ async def _remove(connection: psycopg.AsyncConnection[DictRow], thread: UUID, go
     of_thread = {"thread": str(thread), "names": [key.namespace for key in keys], "ids": [key.id for key in keys]}
     for statement in REMOVALS:
         await connection.execute(statement.encode(), of_thread)
+
+
+def add_thread_sweep(app: procrastinate.App, retention: Retention) -> None:
+    """Have the threads swept every five minutes, by one of the processes that execute runs."""
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(name="sweep_threads", queue=QUEUE, queueing_lock="sweep_threads", lock="sweep_threads")
+    async def sweep_threads(timestamp: int) -> None:  # noqa: ARG001 (the engine says when it was due)
+        found = await retention.sweep()
+        if any(found.values()):
+            logger.info("the sweep of threads removed %s", found)
 
 
 def checkpoint_id_at(moment: datetime) -> str:

@@ -15,6 +15,7 @@ from app.assistant import Assistants
 from app.bell import Bell
 from app.checkpoints import Saver
 from app.rag import rag_agent
+from app.retention import Retention, add_thread_sweep
 from app.runs.leftovers import add_leftovers
 from app.runs.log import EventLog
 from app.runs.order import Orders
@@ -154,6 +155,7 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
         events = EventLog(pool, bell, limit=settings.runs.log_mb << 20)
         intake, run_jobs = Intake(pool, documents, blobs, jobs), RunJobs()
         add_sweep(run_jobs.app, pool, settings.runs.log_days * DAY_S)
+        add_thread_sweep(run_jobs.app, Retention(pool, settings.threads))
         await stack.enter_async_context(run_jobs.app.open_async(pool))
         webhooks = Webhooks(pool, run_jobs, agents, settings.runs)
         add_leftovers(run_jobs.app, pool)

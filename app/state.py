@@ -25,6 +25,12 @@ WRITERS = 4
 """States changed at once by one process: each holds a connection while its graph needs another."""
 NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
+SHOW = (
+    "state = %(state)s::jsonb, interrupts = %(interrupts)s::jsonb, "
+    "state_updated_at = CASE WHEN %(shown)s THEN now() END"
+)
+"""What an UPDATE of a thread's row sets of its state, from the values of `shown`."""
+
 Given = Mapping[str, Any]
 
 
@@ -130,11 +136,11 @@ class States:
 
     async def _show_head(self, connection: psycopg.AsyncConnection[DictRow], graph: Any, thread: UUID) -> None:
         snapshot = await graph.aget_state(config_of(thread))
-        await show(connection, thread, snapshot)
+        status = "interrupted" if snapshot.next else "idle"
         await connection.execute(
-            "UPDATE threads SET updated_at = now(), "
-            "status = CASE WHEN interrupts <> '{}' THEN 'interrupted' ELSE 'idle' END WHERE id = %s",
-            (thread,),
+            f"UPDATE threads SET {SHOW}, status = %(status)s, updated_at = now() WHERE id = %(thread)s "  # noqa: S608
+            "RETURNING pg_notify('ragstone_states', id::text)",
+            {**shown(snapshot), "status": status, "thread": thread},
         )
 
     @asynccontextmanager
@@ -156,13 +162,11 @@ class States:
         return graph
 
 
-async def show(connection: psycopg.AsyncConnection[DictRow], thread: UUID, snapshot: StateSnapshot) -> None:
-    """Write what lists of threads show of the state to the thread's row."""
-    await connection.execute(
-        "UPDATE threads SET state = %s::jsonb, interrupts = %s::jsonb, state_updated_at = now() WHERE id = %s "
-        "RETURNING pg_notify('ragstone_states', id::text)",
-        (_json(snapshot.values or None), _json(interrupts_of(snapshot)), thread),
-    )
+def shown(snapshot: StateSnapshot | None) -> dict[str, Any]:
+    """What a thread's row shows of a state; of one that is not known, nothing: it is then read anew when asked for."""
+    if snapshot is None:
+        return {"state": None, "interrupts": "{}", "shown": False}
+    return {"state": _json(snapshot.values or None), "interrupts": _json(interrupts_of(snapshot)), "shown": True}
 
 
 def interrupts_of(snapshot: StateSnapshot) -> dict[str, list[dict[str, Any]]]:

@@ -166,8 +166,8 @@ class Threads:
                 "INSERT INTO threads (id, tenant_id, principal_id, metadata, status, state, interrupts, "
                 "state_updated_at, ttl_minutes, ttl_strategy) "
                 "SELECT %s, tenant_id, principal_id, metadata, "
-                "CASE WHEN interrupts <> '{}' THEN 'interrupted' WHEN status = 'error' THEN 'error' ELSE 'idle' END, "
-                "state, interrupts, state_updated_at, ttl_minutes, ttl_strategy FROM threads "
+                "CASE status WHEN 'busy' THEN 'idle' ELSE status END, state, interrupts, "
+                "CASE status WHEN 'busy' THEN NULL ELSE state_updated_at END, ttl_minutes, ttl_strategy FROM threads "
                 "WHERE id = %s AND tenant_id = %s AND principal_id = %s",
                 (copied, thread, principal.tenant, principal.id),
             )

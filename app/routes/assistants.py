@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from pydantic.errors import PydanticUserError
 
 from app.agents import Agent
@@ -15,6 +15,7 @@ from app.assistant import SORTS, AssistantContent, AssistantFilter
 from app.auth import Caller, Using, Writer
 from app.listing import Window, paged, selected
 from app.routes.threads import remove
+from app.runs.order import ConfigIn
 from app.services import Services
 from app.wire import plain
 from core.domain import Principal
@@ -132,9 +133,23 @@ def _json_schema(read: Callable[[], Any]) -> Any:
         return None
 
 
+def check_config(config: dict[str, Any] | None) -> None:
+    """Whether runs can start from the config.
+
+    Raises:
+        InvalidInput: they cannot; the message says why.
+    """
+    try:
+        ConfigIn.model_validate(config or {})
+    except ValidationError as error:
+        places = "; ".join(f"config.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise InvalidInput(places) from error
+
+
 @router.post("/assistants")
 async def create_assistant(body: AssistantCreate, principal: Writer, services: Using) -> dict[str, Any]:
     """Make an assistant of the tenant: a graph with a configuration and a context of its own."""
+    check_config(body.config)
     content = AssistantContent(
         graph_id=body.graph_id,
         name=body.name or "Untitled",
@@ -176,6 +191,7 @@ async def update_assistant(
     assistant_id: str, body: AssistantPatch, principal: Writer, services: Using
 ) -> dict[str, Any]:
     """Make a new version of an assistant of the tenant and use it from now on."""
+    check_config(body.config)
     changes = body.model_dump(exclude_none=True)
     return dict(plain((await services.assistants.update(principal, assistant_id, changes)).wire()))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -132,15 +131,9 @@ def wire(thread: dict[str, Any]) -> dict[str, Any]:
 
 async def with_state(services: Services, thread: dict[str, Any]) -> dict[str, Any]:
     """The thread with what its row shows of its state; a run that is under way is further than the row."""
-    if thread["status"] != "busy" and not is_stale(thread):
+    if thread["status"] != "busy" and thread["state_updated_at"] is not None:
         return thread
     return {**thread, **await services.states.current(thread)}
-
-
-def is_stale(thread: dict[str, Any]) -> bool:
-    """Whether the row may not show the state that the thread has come to."""
-    shown: datetime | None = thread["state_updated_at"]
-    return shown is None or shown < thread["updated_at"]
 
 
 async def remove(services: Services, principal: Principal, thread_id: UUID) -> None:
@@ -187,7 +180,8 @@ async def search_threads(
     threads = await services.threads.search(principal, body.asked, body.window, with_state=state)
     found = []
     for thread in threads:
-        shown = wire(await with_state(services, thread) if state and is_stale(thread) else thread)
+        known = not state or thread["state_updated_at"] is not None
+        shown = wire(thread if known else await with_state(services, thread))
         found += selected([shown], body.select)
         if paths:
             found[-1]["extracted"] = extracted(shown, paths)

@@ -36,8 +36,8 @@ class Execution:
         self._drafts: dict[str, str] = {}
         self._node: str | None = None
 
-    async def play(self) -> str:
-        """Execute the graph to its end; returns what the thread is then: idle, or interrupted.
+    async def play(self) -> StateSnapshot:
+        """Execute the graph to its end; returns the state that the thread has come to.
 
         After a crash it goes on from its last checkpoint; without one of its own it starts from its input.
         """
@@ -66,7 +66,7 @@ class Execution:
                 self._log.put(name, data)
                 if self._log.crowded:
                     await self._log.flush()
-        return "interrupted" if (await self._state()).next else "idle"
+        return await self._state()
 
     async def _check_answers(self, answers: Any) -> None:
         """See that every answer that names a question names one that is open.
@@ -85,7 +85,7 @@ class Execution:
         if isinstance(saver, Saver):
             await saver.quiet(self._run.thread_id)
 
-    async def _resolve(self, command: Mapping[str, Any]) -> str:
+    async def _resolve(self, command: Mapping[str, Any]) -> StateSnapshot:
         """Nothing of what the thread waits for is done any more: what ``goto: "__end__"`` means, in our own words."""
         pending = (await self._state()).next
         state = await self._clear()
@@ -96,7 +96,7 @@ class Execution:
             state = await self._clear()
         if "values" in self._run.kwargs["stream_mode"]:
             self._log.put("values", state.values)
-        return "idle"
+        return state
 
     async def settle(self) -> None:
         """Leave the thread so that it can be talked to: nothing is under way, no tool call is without a result.

@@ -13,10 +13,12 @@ from uuid import UUID
 
 import psycopg
 import psycopg.errors
+from langgraph.types import StateSnapshot
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from app.runs.life import ACTIVE, Action, Limits, Status
+from app.state import SHOW, shown
 from core.database import Pool
 from core.domain import Principal, PrincipalId, Role, TenantId
 from core.errors import Conflict, NotFound
@@ -240,40 +242,44 @@ class Leases:
                 (run.id, self._worker),
             )
 
-    async def end(self, run: Run, status: Status, thread_status: str, error: Mapping[str, Any] | None) -> bool:
-        """End the run and free its thread; whether others wait. Nothing happens when the run is no longer ours."""
-        async with self._pool.connection() as connection:
-            if not run.kwargs.get("webhook"):
-                return (await self._end(connection, run, status, thread_status, error)).waiting
-            async with connection.transaction():
-                ended = await self._end(connection, run, status, thread_status, error)
-                if ended.ours:
-                    await self._on_end(connection, run.id)
-        return ended.waiting
-
-    async def _end(
+    async def end(
         self,
-        connection: Connection,
         run: Run,
         status: Status,
         thread_status: str,
         error: Mapping[str, Any] | None,
-    ) -> Ended:
+        state: StateSnapshot | None,
+    ) -> bool:
+        """End the run, free its thread and show the state that it has come to; whether others wait.
+
+        Nothing happens when the run is no longer ours.
+        """
+        said = {**shown(state), "status": status, "thread_status": thread_status, "error": error and Jsonb(error)}
+        async with self._pool.connection() as connection:
+            if not run.kwargs.get("webhook"):
+                return (await self._end(connection, run, said)).waiting
+            async with connection.transaction():
+                ended = await self._end(connection, run, said)
+                if ended.ours:
+                    await self._on_end(connection, run.id)
+        return ended.waiting
+
+    async def _end(self, connection: Connection, run: Run, said: Mapping[str, Any]) -> Ended:
         cursor = await connection.execute(
-            "WITH t AS (SELECT id FROM threads WHERE id = %(thread)s FOR NO KEY UPDATE), "
+            "WITH t AS (SELECT id FROM threads WHERE id = %(thread)s FOR NO KEY UPDATE), "  # noqa: S608
             "ended AS (UPDATE runs SET status = %(status)s, error = %(error)s, updated_at = clock_timestamp(), "
             "  lease_until = NULL, checkpoint_id = (SELECT checkpoint_id FROM checkpoints "
             "    WHERE thread_id = %(thread)s::text AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1) "
             "  FROM t WHERE runs.id = %(run)s AND thread_id = t.id AND worker = %(worker)s "
             "  AND status = 'running' RETURNING thread_id), "
-            "free AS (UPDATE threads SET status = CASE WHEN EXISTS (SELECT FROM runs o "
+            f"free AS (UPDATE threads SET {SHOW}, status = CASE WHEN EXISTS (SELECT FROM runs o "
             "    WHERE o.thread_id = ended.thread_id AND o.status = 'pending' AND o.due_at <= now()) "
             "    THEN 'busy' ELSE %(thread_status)s END, rest = %(thread_status)s, updated_at = now() "
             "  FROM ended WHERE threads.id = ended.thread_id), "
             "job AS (DELETE FROM procrastinate_jobs WHERE queueing_lock = %(job)s AND status = 'todo') "
             "SELECT EXISTS (SELECT FROM ended) AS ours, "
             "EXISTS (SELECT FROM runs WHERE status = 'pending' AND due_at <= now()) AS waiting",
-            self._values(run) | {"status": status, "thread_status": thread_status, "error": error and Jsonb(error)},
+            {**self._values(run), **said},
         )
         row = await cursor.fetchone()
         assert row is not None  # noqa: S101 (there is a row in any case)

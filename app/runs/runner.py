@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
+from langgraph.types import StateSnapshot
 from psycopg_pool import PoolTimeout
 
 from app.agents import Agents
@@ -147,9 +148,10 @@ class Runner:
             task.cancel()
 
     async def _execute(self, run: Run, log: RunLog) -> None:
-        status, thread_status, error = Status.SUCCESS, "idle", None
+        status, thread_status, error, state = Status.SUCCESS, "idle", None, None
         try:
-            thread_status = await self._play(run, log)
+            state = await self._play(run, log)
+            thread_status = "interrupted" if state.next else "idle"
         except asyncio.CancelledError:
             action = self._stops.get(run.id)
             if action is None:
@@ -172,9 +174,9 @@ class Runner:
                 logger.exception("run %s failed", run.id)
             log.put("error", error)
         self._ending.add(run.id)
-        await self._end(run, log, status, thread_status, error)
+        await self._end(run, log, status, thread_status, error, state)
 
-    async def _play(self, run: Run, log: RunLog) -> str:
+    async def _play(self, run: Run, log: RunLog) -> StateSnapshot:
         """Execute the run's graph; what it leaves open is settled when it is stopped or takes too long."""
         execution = Execution(run, self._agents.get(run.metadata["graph_id"]), log)
         log.put("metadata", {"run_id": str(run.id), "attempt": run.attempt + 1})
@@ -206,7 +208,7 @@ class Runner:
         began = run.started_at or run.created_at
         return max(0.0, began.timestamp() + self._settings.timeout_s - time.time())
 
-    async def _halt(self, run: Run, playing: asyncio.Task[str], execution: Execution) -> None:
+    async def _halt(self, run: Run, playing: asyncio.Task[StateSnapshot], execution: Execution) -> None:
         playing.cancel()
         _, left = await asyncio.wait({playing}, timeout=STOP_S)
         if left:
@@ -224,16 +226,31 @@ class Runner:
             logger.exception("what the stopped run %s left open could not be settled", run.id)
 
     async def _end(
-        self, run: Run, log: RunLog, status: Status, thread_status: str, error: Mapping[str, Any] | None
+        self,
+        run: Run,
+        log: RunLog,
+        status: Status,
+        thread_status: str,
+        error: Mapping[str, Any] | None,
+        state: StateSnapshot | None,
     ) -> None:
         """End the run in the database before its streams end, so that whoever has seen the end finds it ended."""
         try:
             await log.flush()
-            waiting = await persistently(lambda: self._leases.end(run, status, thread_status, error))
+            state = state or await self._state(run)
+            waiting = await persistently(lambda: self._leases.end(run, status, thread_status, error, state))
         finally:
             await log.close()
         if waiting:
             await self._claim_waiting()
+
+    async def _state(self, run: Run) -> StateSnapshot | None:
+        try:
+            graph = self._agents.get(run.metadata["graph_id"]).graph
+            return await graph.aget_state({"configurable": {"thread_id": str(run.thread_id)}})
+        except Exception:
+            logger.exception("the state that run %s has come to could not be read", run.id)
+            return None
 
     async def _remove(self, run: Run, log: RunLog) -> None:
         try:

@@ -113,3 +113,52 @@ async def test_graphs_tell_their_schemas_and_subgraphs(tenant: Tenant) -> None:
     drawn = [await client.get_graph("calls", xray=depth) for depth in (False, 1, True)]
     inside = [next(node["id"] for node in graph["nodes"] if "outer" in node["id"]) for graph in drawn]
     assert inside == ["outer", "outer:inner", "outer:inner:ask"]
+
+
+async def test_a_run_starts_from_what_its_assistant_says_and_its_own_words_win(tenant: Tenant) -> None:
+    made = await tenant.sdk.assistants.create(
+        "slow",
+        {"configurable": {"tone": "dry"}, "recursion_limit": 7, "tags": ["a"]},
+        context={"tokens": 3, "pause_s": 0.0},
+        metadata={"team": "x", "floor": 1},
+    )
+    name, thread = made["assistant_id"], (await tenant.sdk.threads.create())["thread_id"]
+    state: Any = await tenant.sdk.runs.wait(thread, name, input=HELLO)
+    assert state["messages"][-1]["content"].split() == ["w0", "w1", "w2"]
+    state = await tenant.sdk.runs.wait(
+        thread, name, input=HELLO, context={"tokens": 1}, metadata={"floor": 2}, config={"tags": ["b"]}
+    )
+    assert state["messages"][-1]["content"].split() == ["w0"]
+    (last, _) = await tenant.sdk.runs.list(thread)
+    kwargs: Any = last["kwargs"]  # type: ignore[typeddict-item]
+    assert (kwargs["tags"], kwargs["recursion_limit"], kwargs["configurable"]) == (["a", "b"], 7, {"tone": "dry"})
+    said = {"team": "x", "floor": 2, "assistant_id": name, "graph_id": "slow"}
+    assert said.items() <= last["metadata"].items()  # type: ignore[union-attr]
+    assert (last["assistant_id"], (await tenant.sdk.threads.get(thread))["metadata"]) == (
+        name,
+        {"assistant_id": name, "graph_id": "slow"},
+    )
+    await tenant.sdk.assistants.update(name, context={"tokens": 2})
+    state = await tenant.sdk.runs.wait(thread, name, input=HELLO)
+    assert state["messages"][-1]["content"].split() == ["w0", "w1"]
+    with pytest.raises(UnprocessableEntityError):
+        await tenant.sdk.assistants.create("echo", {"recursion_limit": 0})
+
+
+async def test_a_deleted_assistant_takes_its_runs_along_and_threads_only_when_asked_to(tenant: Tenant) -> None:
+    name = (await tenant.sdk.assistants.create("slow", context={"tokens": 500, "pause_s": 0.01}))["assistant_id"]
+    kept, gone = [(await tenant.sdk.threads.create())["thread_id"] for _ in range(2)]
+    run = (await tenant.sdk.runs.create(kept, name, input=HELLO))["run_id"]
+    with pytest.raises(ConflictError):
+        await tenant.sdk.assistants.delete(name)
+    await tenant.sdk.runs.cancel(kept, run, wait=True)
+    await tenant.sdk.assistants.delete(name)
+    with pytest.raises(NotFoundError):
+        await tenant.sdk.assistants.get(name)
+    assert await tenant.sdk.runs.list(kept) == []
+    other = (await tenant.sdk.assistants.create("slow", context={"tokens": 500, "pause_s": 0.01}))["assistant_id"]
+    await tenant.sdk.runs.create(gone, other, input=HELLO)
+    await tenant.sdk.assistants.delete(other, delete_threads=True)
+    with pytest.raises(NotFoundError):
+        await tenant.sdk.threads.get(gone)
+    assert (await tenant.sdk.threads.get(kept))["thread_id"] == kept

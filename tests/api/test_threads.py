@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
 
+from app.services import Services
 from tests.conftest import Tenant
 
 
@@ -189,3 +190,42 @@ async def test_pruned_threads_are_gone_or_keep_their_last_state(tenant: Tenant, 
     with pytest.raises(NotFoundError):
         await tenant.sdk.threads.get(gone)
     assert len(await stranger.sdk.threads.get_history(foreign, limit=50)) > 1
+
+
+async def test_lists_show_values_and_interrupts_without_reading_checkpoints(tenant: Tenant, services: Services) -> None:
+    talk = await talked(tenant, "one", "two")
+    asks = await talked(tenant, "x", graph="asks")
+    async with services.pool.connection() as connection:
+        for thread in (talk, asks):
+            await connection.execute("DELETE FROM checkpoints WHERE thread_id = %s", (thread,))
+    found = {thread["thread_id"]: thread for thread in await tenant.sdk.threads.search()}
+    assert texts_of(found[talk]) == ["one", "echo: one", "two", "echo: two"]
+    (waiting,) = found[asks]["interrupts"].values()
+    assert waiting[0]["value"] == {"question": "Why?"}
+    assert (found[asks]["status"], found[talk]["status"], found[talk]["interrupts"]) == ("interrupted", "idle", {})
+
+
+async def test_threads_are_found_by_what_they_hold(tenant: Tenant) -> None:
+    one = await talked(tenant, "one", topic="boats", deep={"a": 1, "b": 2})
+    two = await talked(tenant, "two", topic="boats")
+    empty = (await tenant.sdk.threads.create(metadata={"topic": "cars"}))["thread_id"]
+    client = tenant.sdk.threads
+    assert [one] == [t["thread_id"] for t in await client.search(metadata={"deep": {"a": 1}})]
+    assert [two] == [t["thread_id"] for t in await client.search(values={"messages": [{"content": "two"}]})]
+    assert {one, empty} == {t["thread_id"] for t in await client.search(ids=[one, empty, str(uuid.uuid4())])}
+    assert await client.count() == 3
+    assert await client.count(metadata={"topic": "boats"}) == 2
+    assert await client.count(values={"steps": ["answer"]}, status="idle") == 2
+    assert await client.count(status="interrupted") == 0
+    ordered = [t["thread_id"] for t in await client.search(sort_by="created_at", sort_order="asc")]
+    assert ordered == [one, two, empty]
+    assert [t["thread_id"] for t in await client.search(sort_by="state_updated_at", sort_order="asc")][:2] == [one, two]
+
+
+async def test_a_copied_thread_that_waits_can_be_answered_in_both(tenant: Tenant) -> None:
+    thread = await talked(tenant, "x", graph="asks")
+    copy = (await tenant.http.post(f"/threads/{thread}/copy")).json()
+    assert (copy["status"], len(copy["interrupts"])) == ("interrupted", 1)
+    for name, answer in ((thread, "a"), (copy["thread_id"], "b")):
+        state: Any = await tenant.sdk.runs.wait(name, "asks", command={"resume": answer})
+        assert state["messages"][-1]["content"] == f"told: {answer}"

@@ -16,7 +16,6 @@ CRONS = "crons"
 COMMANDS = "the routes of the second protocol"
 
 PENDING: dict[str, str] = {
-    "threads.search": "values on the rows of threads",
     "threads.stream": COMMANDS,
     "threads.join_stream": "the stream of a thread",
     "crons.create": CRONS,
