@@ -34,6 +34,12 @@ async def start(
     return await services.runner.start(principal, order)
 
 
+class BatchRun(RunCreate):
+    """One of several runs; without a thread it gets one of its own."""
+
+    thread_id: UUID | None = None
+
+
 class RunsCancel(BaseModel):
     """Which runs to stop."""
 
@@ -84,6 +90,11 @@ async def outcome(services: Services, run: Run) -> Any:
     graph = services.agents.get(run.metadata["graph_id"]).graph
     place = {"thread_id": str(run.thread_id), "checkpoint_ns": "", "checkpoint_id": run.checkpoint_id}
     snapshot = await graph.aget_state({"configurable": place})
+    if run.checkpoint_id and snapshot.created_at is None:
+        raise NotFound(
+            f"The values of run {str(run.id)!r} are not kept any more (THREADS__KEEP_CHECKPOINTS); the state of the "
+            "thread is."
+        )
     return plain(snapshot.values)
 
 
@@ -147,10 +158,13 @@ async def create_alone(body: RunCreate, response: Response, principal: Caller, s
 
 @router.post("/runs/batch")
 async def create_batch(
-    bodies: Annotated[list[RunCreate], Body(min_length=1, max_length=100)], principal: Caller, services: Using
+    bodies: Annotated[list[BatchRun], Body(min_length=1, max_length=100)], principal: Caller, services: Using
 ) -> list[dict[str, Any]]:
-    """Start several runs in the background, each on a thread of its own; all are checked before the first starts."""
-    orders = [await services.orders.read(principal, body, None) for body in bodies]
+    """Start several runs in the background; all are checked before the first starts.
+
+    Those that name no thread get one of their own.
+    """
+    orders = [await services.orders.read(principal, body, body.thread_id) for body in bodies]
     return [plain((await services.runner.start(principal, order)).wire()) for order in orders]
 
 

@@ -184,6 +184,10 @@ async def test_pruned_threads_are_gone_or_keep_their_last_state(tenant: Tenant, 
     }
     assert len(await tenant.sdk.threads.get_history(kept, limit=50)) == 1
     assert (await tenant.sdk.threads.get_state(kept))["values"] == state["values"]
+    (newer, older) = await tenant.sdk.runs.list(kept)
+    assert await tenant.sdk.runs.join(kept, newer["run_id"]) == state["values"]
+    with pytest.raises(NotFoundError):
+        await tenant.sdk.runs.join(kept, older["run_id"])
     await tenant.sdk.runs.wait(kept, "echo", input=said("three"))
     assert texts_of(await tenant.sdk.threads.get(kept))[-1] == "echo: three"
     assert await tenant.sdk.threads.prune([gone, gone, foreign]) == {"pruned_count": 1}

@@ -9,11 +9,15 @@ from langgraph_sdk import get_client, get_sync_client
 
 from app.services import Services
 from tests.conftest import Tenant, open_tenant
-from tests.contract.sdk_calls import CALLS, HELLO, Scene
+from tests.contract import sdk_calls, sdk_run_calls
 from tests.contract.sdk_clients import AsyncClient, Client, SyncClient, methods
+from tests.contract.sdk_scene import CALLS, HELLO, Scene
 
 CRONS = "crons"
 COMMANDS = "the routes of the second protocol"
+
+MODULES = (sdk_calls, sdk_run_calls)
+"""Importing them lists their calls."""
 
 PENDING: dict[str, str] = {
     "threads.stream": COMMANDS,
