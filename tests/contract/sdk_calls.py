@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from tests.contract.sdk_clients import Client
-from tests.contract.sdk_scene import ANSWER, HELLO, Scene, calls, last, new_assistant, new_thread, slow_run
+from tests.contract.sdk_scene import ANSWER, HELLO, Scene, calls, last, new_assistant, new_thread
 
 
 @calls("assistants.get")
@@ -175,9 +176,15 @@ async def stream_thread(client: Client, scene: Scene) -> None:
     assert {node["id"] for node in tree["nodes"]} >= {"answer"}
 
 
+def ends_run(part: Any) -> bool:
+    return bool(part.event == "metadata" and part.data.get("status") == "run_done")
+
+
 @calls("threads.join_stream")
 async def join_thread(client: Client, scene: Scene) -> None:
-    thread, run = await slow_run(client)
-    await client("runs.cancel", thread, run)
-    parts = await client("threads.join_stream", thread, last_event_id="-1", stream_mode=["lifecycle", "run_modes"])
-    assert {part.data["run_id"] for part in parts if part.event == "metadata"} == {run}
+    modes = ["run_modes", "lifecycle"]
+    parts = await client.until(ends_run, "threads.join_stream", scene.thread, last_event_id="-1", stream_mode=modes)
+    assert (parts[0].event, parts[0].data["run_id"]) == ("metadata", scene.run)
+    assert last([part.data for part in parts if part.event == "values"][-1]) == ANSWER
+    rest = await client.until(ends_run, "threads.join_stream", scene.thread, last_event_id=parts[0].id)
+    assert rest == parts[1:]

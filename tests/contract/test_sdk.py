@@ -21,7 +21,6 @@ MODULES = (sdk_calls, sdk_run_calls)
 
 PENDING: dict[str, str] = {
     "threads.stream": COMMANDS,
-    "threads.join_stream": "the stream of a thread",
     "crons.create": CRONS,
     "crons.create_for_thread": CRONS,
     "crons.update": CRONS,
