@@ -118,24 +118,22 @@ class Ledger:
         """
         if not calls:
             return []
-        async with self._pool.connection() as connection, connection.transaction():
+        async with self._pool.connection() as connection:
+            found = await _rows_of(connection, thread, calls)
             for call in calls:
-                await connection.execute(
-                    "INSERT INTO tool_calls (thread_id, run_id, message_id, tool_call_id, name, args, description, "
-                    "effect, allowed, decided_by, expires_at, status) "
-                    "SELECT id, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s::interval, %s FROM threads "
-                    "WHERE id = %s ON CONFLICT DO NOTHING",
-                    (run, *call[:3], Jsonb(call.args), *_rule_columns(call.rule), thread),
-                )
-            keys = {(call.message_id, call.tool_call_id) for call in calls}
-            cursor = await connection.execute(
-                f"{SELECT} WHERE c.thread_id = %s AND c.message_id = ANY(%s)",
-                (thread, [message for message, _ in keys]),
-            )
-            found = {(row["message_id"], row["tool_call_id"]): entry_of(row) for row in await cursor.fetchall()}
-        if keys - found.keys():
+                if call[:2] not in found:
+                    await connection.execute(
+                        "INSERT INTO tool_calls (tenant_id, thread_id, run_id, message_id, tool_call_id, name, args, "
+                        "description, effect, allowed, decided_by, expires_at, status) "
+                        "SELECT tenant_id, id, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s::interval, %s "
+                        "FROM threads WHERE id = %s ON CONFLICT DO NOTHING",
+                        (run, *call[:3], Jsonb(call.args), *_rule_columns(call.rule), thread),
+                    )
+            if any(call[:2] not in found for call in calls):
+                found = await _rows_of(connection, thread, calls)
+        if any(call[:2] not in found for call in calls):
             raise NotFound(f"There is no thread {str(thread)!r}.")
-        return [found[call.message_id, call.tool_call_id] for call in calls]
+        return [found[call[:2]] for call in calls]
 
     async def read(self, ids: Sequence[UUID]) -> list[Entry]:
         """The rows of these ids, in their order; those that are gone are left out."""
@@ -186,7 +184,7 @@ class Ledger:
             InvalidInput: the rule does not have the decision, or it lacks its arguments or message.
         """
         cursor = await connection.execute(
-            f"{SELECT} WHERE c.id = ANY(%s) AND t.tenant_id = %s ORDER BY c.id FOR UPDATE OF c",
+            f"{SELECT} WHERE c.id = ANY(%s) AND c.tenant_id = %s ORDER BY c.id FOR UPDATE OF c",
             (list(decisions), principal.tenant),
         )
         entries = {row["id"]: entry_of(row) for row in await cursor.fetchall()}
@@ -229,6 +227,14 @@ class Ledger:
                 (status, call, before),
             )
             return cursor.rowcount == 1
+
+
+async def _rows_of(connection: Connection, thread: UUID, calls: Sequence[Call]) -> dict[tuple[str, str], Entry]:
+    """The thread's rows of the calls' messages, by message and tool call."""
+    cursor = await connection.execute(
+        f"{SELECT} WHERE c.thread_id = %s AND c.message_id = ANY(%s)", (thread, list({call[0] for call in calls}))
+    )
+    return {(row["message_id"], row["tool_call_id"]): entry_of(row) for row in await cursor.fetchall()}
 
 
 async def cancel_calls(connection: Connection, thread: UUID, *, keep: Sequence[UUID] = ()) -> None:

@@ -57,7 +57,7 @@ class Approvals:
     ) -> list[Entry]:
         """What is or was the principal's to decide, newest first; ``after``: older than this moment and id."""
         query = (
-            f"{SELECT} WHERE c.allowed <> '{{}}' AND t.tenant_id = %(tenant)s "
+            f"{SELECT} WHERE c.allowed <> '{{}}' AND c.tenant_id = %(tenant)s "
             "AND (c.decided_by && %(names)s OR ('owner' = ANY(c.decided_by) AND t.principal_id = %(owner)s)) "
             "AND (%(status)s::text IS NULL OR c.status = %(status)s) "
             "AND (%(moment)s::timestamptz IS NULL OR (c.created_at, c.id) < (%(moment)s, %(last)s)) "
@@ -85,7 +85,7 @@ class Approvals:
         """
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                f"{SELECT} WHERE c.id = %s AND c.allowed <> '{{}}' AND t.tenant_id = %s "
+                f"{SELECT} WHERE c.id = %s AND c.allowed <> '{{}}' AND c.tenant_id = %s "
                 "AND (c.decided_by && %s OR t.principal_id = %s)".encode(),
                 (approval, principal.tenant, names_of(principal), principal.id),
             )

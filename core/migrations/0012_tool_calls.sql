@@ -3,6 +3,7 @@
 -- gives a new id to every call.
 CREATE TABLE tool_calls (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
     thread_id uuid NOT NULL REFERENCES threads ON DELETE CASCADE,
     run_id uuid,
     message_id text NOT NULL,
@@ -28,7 +29,8 @@ CREATE TABLE tool_calls (
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (thread_id, message_id, tool_call_id)
 );
-CREATE INDEX tool_calls_listing ON tool_calls (created_at DESC, id DESC) WHERE allowed <> '{}';
+CREATE INDEX tool_calls_listing ON tool_calls (tenant_id, created_at DESC, id DESC) WHERE allowed <> '{}';
+CREATE INDEX tool_calls_pending ON tool_calls (tenant_id, created_at DESC, id DESC) WHERE status = 'pending';
 CREATE INDEX tool_calls_to_expire ON tool_calls (expires_at) WHERE status = 'pending' AND expires_at IS NOT NULL;
 -- Decisions that have not reached their graph yet.
 CREATE INDEX tool_calls_decided ON tool_calls (thread_id)
