@@ -94,7 +94,7 @@ class Desk:
             )
         if order.within is not None:
             await order.within(connection)
-        if order.kwargs["input"] is not None and load.thread_status in STOPPED:
+        if order.kwargs["input"] is not None and not wish.later and load.thread_status in STOPPED:
             await cancel_calls(connection, order.thread)
         run = await self._insert(connection, principal, order, decision)
         delay = GUARD_S if decision.start else order.after_s
