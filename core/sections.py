@@ -31,8 +31,8 @@ class RunSettings(Section):
     worker: bool = Field(
         True, description="Whether the API's process executes runs too; false where `python -m app worker` runs."
     )
-    concurrency: int = Field(100, ge=1, description="Runs that one process executes at once.")
-    tenant_active: int = Field(100, ge=1, description="Runs of one tenant that are executed at once; others wait.")
+    concurrency: int = Field(200, ge=1, description="Runs that one process executes at once.")
+    tenant_active: int = Field(200, ge=1, description="Runs of one tenant that are executed at once; others wait.")
     tenant_queued: int = Field(1000, ge=0, description="Runs of one tenant that may wait; more are refused with 429.")
     timeout_s: float = Field(1800.0, gt=0, description="Longest time for one run, in seconds, waiting not counted.")
     attempts: int = Field(5, ge=1, description="Processes that may die in one run before it is given up.")

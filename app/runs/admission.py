@@ -21,8 +21,8 @@ from tools.ledger import cancel_calls
 
 GUARD_S = LEASE_S + 3
 """When the job of a run that its own process began looks after it."""
-NEAR = 100
-"""Runs below a tenant's limit from which on its admissions wait for each other, so that the limit holds exactly."""
+NEAR = 50
+"""Runs below a tenant's limits from which on its admissions wait for each other, so that the limits hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +117,7 @@ class Desk:
             raise NotFound(f"There is no thread {str(order.thread)!r}.")
         # A statement of its own, which sees what those before us in the lock's queue have done.
         load = await self._count(connection, principal, order.thread, thread["status"])
-        near = load.tenant_waiting + NEAR >= self._limits.waiting or load.tenant_running + NEAR >= self._limits.running
-        if near:
+        if min(self._limits.waiting - load.tenant_waiting, self._limits.running - load.tenant_running) < NEAR:
             await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 8))", (str(principal.tenant),))
             load = await self._count(connection, principal, order.thread, thread["status"])
         return load
