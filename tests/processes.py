@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from app.agents import Agent, Agents
+from app.approvals.binder import Binder
 from app.assistant import Assistants
 from app.bell import Bell
 from app.runs.admission import Order
@@ -77,7 +78,17 @@ async def open_process(address: str, *, works: bool = True, **settings: Any) -> 
         await stack.enter_async_context(jobs.app.open_async(pool))
         events = EventLog(pool, bell, limit=1 << 20)
         webhooks = Webhooks(pool, jobs, agents, wanted)
-        runner = Runner(pool, runs, jobs, agents=agents, events=events, bell=bell, webhooks=webhooks, settings=wanted)
+        runner = Runner(
+            pool,
+            runs,
+            jobs,
+            agents=agents,
+            events=events,
+            bell=bell,
+            binder=Binder(pool, agents),
+            webhooks=webhooks,
+            settings=wanted,
+        )
         await stack.enter_async_context(bell.listening())
         await stack.enter_async_context(events.writing())
         if works:

@@ -35,7 +35,7 @@ WITH owned AS (
     JOIN runs r ON r.id = o.id AND r.attempt = o.attempt FOR KEY SHARE OF r
 ), stored AS (
     INSERT INTO run_events (run_id, seq, event, data)
-    SELECT e.* FROM unnest(%(ids)s::uuid[], %(seqs)s::int[], %(names)s::text[], %(data)s::text[])
+    SELECT e.* FROM unnest(%(ids)b::uuid[], %(seqs)s::int[], %(names)b::text[], %(data)b::text[])
         AS e (run_id, seq, event, data)
     JOIN owned ON owned.id = e.run_id
     ON CONFLICT DO NOTHING
