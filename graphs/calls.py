@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +27,21 @@ def open_calls(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, list[
         if isinstance(message, AIMessage):
             return message, [call for call in message.tool_calls if call["id"] not in answered]
     return None, []
+
+
+def is_storable(value: Any) -> bool:
+    """Whether PostgreSQL can keep the value as JSON: no U+0000, no half of a surrogate pair, no infinite number."""
+    match value:
+        case str():
+            return "\x00" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+        case float():
+            return math.isfinite(value)
+        case Mapping():
+            return all(is_storable(part) for pair in value.items() for part in pair)
+        case list() | tuple():
+            return all(is_storable(part) for part in value)
+        case _:
+            return True
 
 
 def mended(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

@@ -28,7 +28,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
 from core.errors import Forbidden, InvalidInput, PlatformError
-from graphs.calls import most_repeated, open_calls
+from graphs.calls import is_storable, most_repeated, open_calls
 from graphs.seal import letting_through, sealed
 from tools.ledger import Call, Entry, Ledger
 from tools.rule import Rule
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 Outcome = ToolMessage | Command[Any]
 Handler = Callable[[ToolCallRequest], Awaitable[Outcome]]
 
+UNSTORABLE = "Not carried out: the arguments hold a character or a number that cannot be stored."
 REPEATS = 3
 """A model that makes the same call so often about one question is stopped."""
 
@@ -89,6 +90,8 @@ class Gate:
             return _message(request.tool_call, "This tool is not available here.", status="error")
         if rule.free:
             return await _guarded(request, handler)
+        if not self._keeps(request.tool_call):
+            return _message(request.tool_call, UNSTORABLE, status="error")
         entry = await self._entry(request)
         if entry.status != "approved" or not await self._ledger.claim(entry.id):
             return await self._without_running(entry)
@@ -102,9 +105,9 @@ class Gate:
         return next(entry for entry in entries if entry.tool_call_id == (request.tool_call["id"] or ""))
 
     def _keeps(self, call: ToolCall) -> bool:
-        """Whether the ledger keeps calls of this tool."""
+        """Whether the ledger keeps the call: its tool has a rule that says so, and it can be stored."""
         rule = self._rules.get(call["name"])
-        return rule is not None and not rule.free
+        return rule is not None and not rule.free and is_storable([call["id"], call["args"]])
 
     async def _decided(self, calls: Sequence[Call]) -> list[Entry]:
         """The rows of the calls, none of them pending: it interrupts as long as one is."""

@@ -190,6 +190,15 @@ async def test_a_tool_without_a_rule_does_not_run(prepared: Pool, person: Princi
     assert await effects(prepared, customer) == []
 
 
+async def test_a_call_that_cannot_be_stored_does_not_run(prepared: Pool, person: Principal) -> None:
+    customer, thread = f"eve-{uuid.uuid4()}", await make_thread(prepared, person)
+    calls = (("charge", {"customer": f"{customer}\x00", "amount": 1}), ("charge", {"customer": customer, "amount": 2}))
+    graph = root_graph(prepared, create_saver(prepared), asks_for(*calls), {"charge": FREE_TO_RUN})
+    state = await graph.ainvoke(QUESTION, config_of(thread))
+    assert "cannot be stored" in state["messages"][-1].text
+    assert await effects(prepared, customer) == [f"{customer} 2"]
+
+
 async def test_the_subagent_that_comes_by_itself_is_gated_and_a_compiled_one_is_refused(prepared: Pool) -> None:
     gate = Gate(Ledger(prepared), RULES)
     general = gated_subagents(gate)

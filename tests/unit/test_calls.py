@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from graphs.calls import LEFT_OPEN, mended, most_repeated, open_calls
+from graphs.calls import LEFT_OPEN, is_storable, mended, most_repeated, open_calls
 
 
 def asks(*calls: str, arg: int = 1) -> AIMessage:
@@ -38,3 +38,11 @@ def test_calls_are_equal_by_tool_and_arguments_since_the_last_question() -> None
     assert most_repeated(talk) == ("look", 3)
     assert most_repeated([asks("1"), HumanMessage("b"), same]) == ("look", 1)
     assert most_repeated([HumanMessage("b"), AIMessage("done")]) == ("", 0)
+
+
+def test_what_postgresql_cannot_keep_is_told_apart() -> None:
+    assert is_storable({"a": [1, 2.5, None, True, "é \\u0000 🙂"]})
+    for wrong in ("a\x00b", "\ud800", float("nan"), float("inf")):
+        for value in (wrong, [wrong], {"a": {"b": [wrong]}}):
+            assert not is_storable(value)
+    assert not is_storable({"a\x00": 1})
