@@ -20,6 +20,7 @@ from app.routes import (
     jobs,
     openai,
     operations,
+    protocol,
     reconcile,
     runs,
     search,
@@ -67,8 +68,8 @@ def create_app(
     allow_origins(app, settings.api)
     add_problem_handlers(app)
     documents_in = (uploads, documents, sources, jobs, collections, reconcile)
-    protocol = (assistants, threads, states, runs, streams, approvals, store)
-    for module in (operations, *documents_in, search, *protocol, openai):
+    agent_server = (assistants, threads, states, runs, streams, protocol, approvals, store)
+    for module in (operations, *documents_in, search, *agent_server, openai):
         app.include_router(module.router)
     return app
 

@@ -27,6 +27,11 @@ SELECT coalesce(min(turn) FILTER (WHERE status IN ('pending', 'running')) - 1, m
 FROM runs WHERE thread_id = %s
 """
 
+LATEST = b"""
+SELECT CASE WHEN status IN ('pending', 'running') OR updated_at > now() - interval '5 s' THEN turn - 1 ELSE turn END
+    AS turn FROM runs WHERE thread_id = %s AND turn IS NOT NULL ORDER BY turn DESC LIMIT 1
+"""
+
 
 class ThreadEvent(NamedTuple):
     """An event of a thread; ``place`` grows from event to event, over all of its runs.
@@ -61,6 +66,12 @@ class ThreadLog:
         """The place before the active run's first event; after the last run when none is active."""
         async with self._pool.connection() as connection:
             row = await (await connection.execute(NOW, (thread,))).fetchone()
+        return place_of(row["turn"] if row else 0, DONE)
+
+    async def latest(self, thread: UUID) -> int:
+        """The place before the newest run's first event when it is active or ended a moment ago, else after it."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(LATEST, (thread,))).fetchone()
         return place_of(row["turn"] if row else 0, DONE)
 
     async def follow(self, thread: UUID, after: int) -> AsyncGenerator[list[ThreadEvent]]:
