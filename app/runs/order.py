@@ -93,7 +93,7 @@ class RunCreate(BaseModel):
     checkpoint_during: bool | None = None
     strict_resume: bool | None = None
     webhook: str | None = Field(None, max_length=2000)
-    feedback_keys: None = None
+    feedback_keys: list[str] | None = None
 
     @property
     def modes(self) -> list[str]:
