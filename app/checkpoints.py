@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 from uuid import UUID
 
@@ -23,6 +24,8 @@ from core.errors import TooLarge
 
 PART = 2048
 """Bytes of a part: half of it is what a longer list costs on average beside what was added to it."""
+LARGE = 16 * PART
+"""Bytes of a part that more than so much follows: a long value is not told in many hashes at each addition."""
 HEAD = 16
 """Bytes of the first part: it holds the length of the list, which changes with every addition."""
 HASH = 16
@@ -124,11 +127,18 @@ def _with_parts(row: tuple[Any, ...], *, whole: bool) -> tuple[Any, ...]:
     thread_id, namespace, channel, version, kind, blob = row
     if whole or blob is None or len(blob) <= PART:
         return (thread_id, [], [], *row)
-    parts = [blob[:HEAD], *(blob[place : place + PART] for place in range(HEAD, len(blob), PART))]
+    parts = cut(blob)
     hashes = [hashlib.sha256(part).digest()[:HASH] for part in parts]
     distinct = dict(zip(hashes, parts, strict=True))
     stored = (thread_id, namespace, channel, version, PARTED + kind, b"".join(hashes))
     return (thread_id, list(distinct), list(distinct.values()), *stored)
+
+
+def cut(blob: bytes) -> list[bytes]:
+    """A value in parts: its head, large ones as long as they are full, and small ones."""
+    large = HEAD + (len(blob) - HEAD) // LARGE * LARGE
+    places = [0, *range(HEAD, large, LARGE), *range(large, len(blob), PART), len(blob)]
+    return [blob[start:end] for start, end in pairwise(places) if start < end]
 
 
 async def delete_checkpoints(connection: psycopg.AsyncConnection[DictRow], thread: UUID) -> None:

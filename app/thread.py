@@ -155,7 +155,7 @@ class Threads:
             raise NotFound(f"There is no thread {str(thread)!r}.")
 
     async def copy(self, principal: Principal, thread: UUID, copied: UUID) -> None:
-        """Make a thread like the other: its metadata, its state and all checkpoints, without its runs.
+        """Make a thread like the other: its metadata, its states and the tool calls that were carried out, without runs.
 
         Raises:
             NotFound: the principal has no such thread.
@@ -174,6 +174,14 @@ class Threads:
             if cursor.rowcount == 0:
                 raise NotFound(f"There is no thread {str(thread)!r}.")
             await copy_checkpoints(connection, thread, copied)
+            # What was done stays done; what waits for a decision asks anew, for one of its own.
+            await connection.execute(
+                "INSERT INTO tool_calls SELECT (jsonb_populate_record(c, jsonb_build_object("
+                "'id', gen_random_uuid(), 'thread_id', %s::uuid, "
+                "'status', CASE status WHEN 'running' THEN 'unknown' ELSE status END))).* FROM tool_calls c "
+                "WHERE thread_id = %s AND status IN ('done', 'failed', 'running', 'unknown')",
+                (copied, thread),
+            )
 
     async def delete(self, principal: Principal, thread: UUID) -> None:
         """Remove the thread with its runs, events and checkpoints, in one transaction.

@@ -14,14 +14,15 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
-from app.checkpoints import HEAD, PART, TABLES, Saver, size_of
+from app.checkpoints import LARGE, PART, TABLES, Saver, cut, size_of
 from app.retention import GRACE, Retention, checkpoint_id_at, prune
 from app.services import prepare_database
 from app.thread import Threads, Ttl
 from core.database import Pool, open_pool
 from core.domain import Principal
 from core.errors import Conflict, NotFound, TooLarge
-from core.settings import DatabaseSettings, ThreadSettings
+from core.sections import ThreadSettings
+from core.settings import DatabaseSettings
 from tests.conftest import make_principal
 from tests.graphs import calls, echo
 
@@ -102,6 +103,17 @@ async def test_long_values_are_read_as_they_were_written_at_every_checkpoint(
     assert (await rows(pool, thread))["checkpoint_parts"] > 0
 
 
+def test_a_longer_value_shares_its_parts_with_the_shorter_one() -> None:
+    text = bytes(range(256)) * 1200
+    for length in (PART + 1, LARGE - 1, LARGE, LARGE + 16, 3 * LARGE + 5 * PART, len(text)):
+        parts = cut(text[:length])
+        assert b"".join(parts) == text[:length]
+        assert all(parts)
+        assert len(parts) <= 2 + length // LARGE + LARGE // PART
+        longer = cut(text[:length] + b"more")
+        assert sum(len(part) for part in longer if part not in parts) <= PART + 4 or length % LARGE > LARGE - 32
+
+
 async def test_a_step_that_holds_too_much_fails_and_says_what_to_do(pool: Pool, thread: uuid.UUID) -> None:
     graph = echo(Saver(pool, 64 * KIB))
     await graph.ainvoke(said("short"), config(thread))
@@ -130,7 +142,7 @@ async def test_the_newest_checkpoints_are_kept_and_nothing_that_only_others_used
     state = await graph.aget_state(config(thread))
     assert (state.values, state.next) == (history[0].values, ())
     stored = saver.serde.dumps_typed(history[0].values["messages"])[1]
-    assert left["checkpoint_parts"] == 1 + -(-(len(stored) - HEAD) // PART)
+    assert left["checkpoint_parts"] == len(cut(stored)) > 5
     await graph.ainvoke(said("more"), config(thread))
     assert (await graph.aget_state(config(thread))).values["messages"][-1].text == "echo: more"
 
