@@ -155,7 +155,7 @@ class Threads:
             raise NotFound(f"There is no thread {str(thread)!r}.")
 
     async def copy(self, principal: Principal, thread: UUID, copied: UUID) -> None:
-        """Make a thread like the other: its metadata, its states and the tool calls that were carried out, without runs.
+        """Make a thread like the other: its metadata, its states and what its tool calls did, without its runs.
 
         Raises:
             NotFound: the principal has no such thread.
