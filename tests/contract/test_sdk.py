@@ -14,13 +14,11 @@ from tests.contract.sdk_clients import AsyncClient, Client, SyncClient, methods
 from tests.contract.sdk_scene import CALLS, HELLO, Scene
 
 CRONS = "crons"
-COMMANDS = "the routes of the second protocol"
 
 MODULES = (sdk_calls, sdk_run_calls)
 """Importing them lists their calls."""
 
 PENDING: dict[str, str] = {
-    "threads.stream": COMMANDS,
     "crons.create": CRONS,
     "crons.create_for_thread": CRONS,
     "crons.update": CRONS,
