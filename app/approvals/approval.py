@@ -151,10 +151,12 @@ class Approvals:
         async with self._pool.connection() as connection:
             due = [row["thread_id"] for row in await (await connection.execute(DUE)).fetchall()]
             doubled = [row["thread_id"] for row in await (await connection.execute(DOUBLED)).fetchall()]
-        for thread in doubled:
-            await self._forget(thread)
-        for thread in dict.fromkeys([*late, *due]):
-            await self.resume(thread)
+        for act, threads in ((self._forget, doubled), (self.resume, dict.fromkeys([*late, *due]))):
+            for thread in threads:
+                try:
+                    await act(thread)
+                except Exception as error:  # noqa: BLE001 (one thread must not hold up the others)
+                    logger.warning("thread %s could not be looked after: %s", thread, type(error).__name__)
 
     async def _forget(self, thread: UUID) -> None:
         """Close the calls that a newer run of the thread has left behind."""

@@ -257,12 +257,15 @@ async def test_nobody_decided_in_time(tenant: Tenant, services: Services, custom
 async def test_a_decision_whose_run_did_not_start_is_taken_up_by_the_sweep(
     tenant: Tenant, services: Services, customer: str
 ) -> None:
-    """As after a crash between the decision and the run."""
-    thread = await interrupted(tenant, charge(customer))
-    (approval,) = await pending(tenant, thread)
+    """As after a crash between the decision and the run; a thread whose graph is gone does not hold up the others."""
+    lost, thread = await interrupted(tenant, charge(customer, 2)), await interrupted(tenant, charge(customer))
     async with services.pool.connection() as connection:
         await connection.execute(
-            "UPDATE tool_calls SET status = 'approved', decision = 'approve' WHERE id = %s", (approval["id"],)
+            """UPDATE runs SET metadata = metadata || '{"graph_id": "gone"}' WHERE thread_id = %s""", (lost,)
+        )
+        await connection.execute(
+            "UPDATE tool_calls SET status = 'approved', decision = 'approve' WHERE thread_id = ANY(%s::uuid[])",
+            ([lost, thread],),
         )
     await services.approvals.sweep()
     await settled(tenant, thread)
