@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
-from app.services import open_services
+from app.services import Services, open_services
 from core.settings import Settings
 from core.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
 
 
-def main(settings: Settings) -> None:
+def main(
+    settings: Settings,
+    open_services: Callable[[Settings], AbstractAsyncContextManager[Services]] = open_services,
+) -> None:
     """Execute runs until a signal asks to stop."""
     configure_logging(settings.log)
-    asyncio.run(serve(settings))
+    asyncio.run(serve(settings, open_services))
 
 
-async def serve(settings: Settings) -> None:
+async def serve(
+    settings: Settings,
+    open_services: Callable[[Settings], AbstractAsyncContextManager[Services]] = open_services,
+) -> None:
     """Open what runs need, execute what waits, and hand over at the end what is under way.
 
     Raises:

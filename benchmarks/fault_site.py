@@ -6,10 +6,11 @@ import asyncio
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import psutil
@@ -21,7 +22,10 @@ from benchmarks.fault_graph import FILE
 from benchmarks.ingest import NOWHERE
 from benchmarks.nursery import Nursery
 
-START_S = 120.0
+START_S = 300.0
+READY = b"the runner is ready"
+Role = Literal["api", "worker", "both"]
+"""What a process does: it serves the API, executes runs, or both."""
 
 
 class Database:
@@ -69,12 +73,22 @@ class Database:
 
 @dataclass(kw_only=True)
 class Site:
-    """A Ragstone process, with its folder and its log."""
+    """A Ragstone process, with its role and its log."""
 
+    role: Role
     url: str
     env: Mapping[str, str]
     log: Path
     process: psutil.Process | None = None
+    said: int = 0
+
+    async def answers(self, client: httpx.AsyncClient) -> bool:
+        """Whether the API answers; of a worker, whether it has said that it is ready since it was started."""
+        if self.role == "worker":
+            return self.log.exists() and READY in self.log.read_bytes()[self.said :]
+        with suppress(httpx.HTTPError):
+            return (await client.get(f"{self.url}/health/live")).status_code == httpx.codes.OK
+        return False
 
 
 class Sites:
@@ -87,12 +101,10 @@ class Sites:
 
     @classmethod
     @asynccontextmanager
-    async def opened(
-        cls, folder: Path, nursery: Nursery, url: str, env: Mapping[str, str], number: int = 2
-    ) -> AsyncIterator[Sites]:
-        """So many processes, none of them started; those that run are ended when the block ends."""
+    async def opened(cls, folder: Path, nursery: Nursery, url: str, roles: Sequence[Role]) -> AsyncIterator[Sites]:
+        """A process of each role, none of them started; those that run are ended when the block ends."""
         effects, made = folder / "effects", []
-        for place in range(number):
+        for place, role in enumerate(roles):
             port, data = free_port(), folder / f"site-{place}"
             data.mkdir()
             told = {
@@ -101,9 +113,12 @@ class Sites:
                 "CHAT__BASE_URL": NOWHERE,
                 "API__PORT": str(port),
                 "INGEST__WORKER": "false",
+                # A run is given up when it has killed too many processes; here it is not the run's doing.
+                "RUNS__ATTEMPTS": "1000",
+                "RUNS__WORKER": str(role != "api").lower(),
                 FILE: str(effects),
             }
-            made.append(Site(url=f"http://127.0.0.1:{port}", env=told | dict(env), log=data / "log"))
+            made.append(Site(role=role, url=f"http://127.0.0.1:{port}", env=told, log=data / "log"))
         sites = cls(nursery, made, effects)
         try:
             yield sites
@@ -116,7 +131,9 @@ class Sites:
 
     def start(self, site: Site) -> None:
         """Start a process that does not run."""
-        site.process = self._nursery.start(site.env, site.log, ["benchmarks.site", "benchmarks.fault_graph"])
+        site.said = site.log.stat().st_size if site.log.exists() else 0
+        words = ["benchmarks.site", "benchmarks.fault_graph", *([site.role] if site.role == "worker" else [])]
+        site.process = self._nursery.start(site.env, site.log, words)
 
     async def start_all(self) -> None:
         """Start every process and wait until it answers."""
@@ -126,18 +143,17 @@ class Sites:
             await self.ready(site)
 
     async def ready(self, site: Site) -> None:
-        """Wait until the process answers.
+        """Wait until the process answers; one that ends by itself meanwhile is started again, as by a supervisor.
 
         Raises:
-            RuntimeError: it ended, or does not answer; with the end of its log.
+            RuntimeError: it does not answer; with the end of its log.
         """
         deadline = time.monotonic() + START_S
         async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
-            while True:
-                with suppress(httpx.HTTPError):
-                    if (await client.get(f"{site.url}/health/live")).status_code == httpx.codes.OK:
-                        return
+            while not await site.answers(client):
                 assert site.process is not None
-                if not site.process.is_running() or time.monotonic() > deadline:
+                if not site.process.is_running():
+                    self.start(site)
+                if time.monotonic() > deadline:
                     raise RuntimeError("A process does not start:\n" + site.log.read_text("utf-8")[-4000:])
                 await asyncio.sleep(0.05)

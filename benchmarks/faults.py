@@ -108,20 +108,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--seed", type=int, default=random.randrange(10_000))
     options = made.parse_args(arguments)
     print(f"seed {options.seed}", flush=True)
-    with temporary_folder() as folder:
-        found = asyncio.run(run(folder, documents=options.documents, kills=options.kills, seed=options.seed))
+    with temporary_folder() as folder, open_nursery() as nursery:
+        found = asyncio.run(run(folder, nursery, documents=options.documents, kills=options.kills, seed=options.seed))
     publish([report(found, options.seed)], where, options)
     return 0 if found.faultless else 1
 
 
-async def run(folder: Path, *, documents: int, kills: int, seed: int, **env: str) -> Findings:
+async def run(folder: Path, nursery: Nursery, *, documents: int, kills: int, seed: int, **env: str) -> Findings:
     """Ingest twice below ``folder``, and compare; ``env`` are further settings of the worker."""
     files = make_files(documents)
-    with open_nursery() as nursery:
-        clean, _ = await ingest(nursery, folder / "clean", files, env)
-        expected = {name: chunks for name, (_, chunks) in clean.items()}
-        torment = Torment(documents, kills, random.Random(seed))
-        _, found = await ingest(nursery, folder / "killed", files, env, expected=expected, torment=torment)
+    clean, _ = await ingest(nursery, folder / "clean", files, env)
+    expected = {name: chunks for name, (_, chunks) in clean.items()}
+    torment = Torment(documents, kills, random.Random(seed))
+    _, found = await ingest(nursery, folder / "killed", files, env, expected=expected, torment=torment)
     return found
 
 

@@ -3,11 +3,12 @@
     python -m benchmarks.run_faults
     python -m benchmarks.run_faults --kills 100 --restarts 20 --seed 7
 
-Two Ragstone processes (see `benchmarks.nursery`), each the API and a worker of runs, share a PostgreSQL. Readers use
-either by the stock client. At random moments a process gets `kill -9`, with the streams that it serves and the runs
-that it executes, and is started again; or PostgreSQL is ended and started again, in order or by `kill -9`. Afterwards
-every run must have ended, and once; each effect must have happened at most once, whoever repeated the step; the events
-of a run must have no gap; every reader must have seen each of them, once; and every thread must take a further run.
+Three Ragstone processes (see `benchmarks.nursery`) share a PostgreSQL: one serves the API, one executes runs, one does
+both. Readers use either API by the stock client. At random moments a process gets `kill -9`, with the streams that it
+serves and the runs that it executes, and is started again; or PostgreSQL is ended and started again, in order or by
+`kill -9`. Afterwards every run must have ended, and once; each effect must have happened at most once, whoever
+repeated the step; the events of a run must have no gap; every reader must have seen each of them, once; and every
+thread must take a further run.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 from app.keys import create_key
 from benchmarks.fault_load import Load, Seen
 from benchmarks.fault_site import Database, Site, Sites
+from benchmarks.fault_site import Role as Place
 from benchmarks.nursery import Nursery, open_nursery
 from benchmarks.report import Report, circumstances, parser, publish, temporary_folder
 from core.database import Pool, open_pool
@@ -35,7 +37,8 @@ from core.settings import DatabaseSettings
 
 STEPS = (2, 8)
 WITHIN_S = 1.5
-"""A process is killed so many seconds after it answers, at most: a run takes about as long."""
+"""A process is killed at most so many seconds after it answers and runs are on their way; a run takes about as long."""
+AT_WORK_S = 10.0
 SHUTDOWNS = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 """PostgreSQL's fast and immediate shutdown, and the loss of its first process."""
 HISTORY = """
@@ -89,6 +92,7 @@ class Torment:
     restarts: int
     readers: int = 8
     steps: tuple[int, int] = STEPS
+    roles: Sequence[Place] = ("api", "worker", "both")
     seed: int = 0
 
 
@@ -104,22 +108,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if found.faultless else 1
 
 
-async def run(folder: Path, nursery: Nursery, torment: Torment, **env: str) -> Findings:
-    """The whole torment below ``folder``, from the main thread; ``env`` are further settings of the processes."""
+async def run(folder: Path, nursery: Nursery, torment: Torment) -> Findings:
+    """The whole torment below ``folder``, from the main thread."""
     database = Database(folder)
     with database.served():
-        return await _run(folder, nursery, database, torment, env)
+        return await _run(folder, nursery, database, torment)
 
 
-async def _run(folder: Path, nursery: Nursery, database: Database, torment: Torment, env: dict[str, str]) -> Findings:
+async def _run(folder: Path, nursery: Nursery, database: Database, torment: Torment) -> Findings:
     begun = time.monotonic()
     settings = DatabaseSettings.model_validate({"url": database.url, "pool_min": 1})
-    async with Sites.opened(folder, nursery, database.url, env) as sites, open_pool(settings) as pool:
+    async with Sites.opened(folder, nursery, database.url, torment.roles) as sites, open_pool(settings) as pool:
         await sites.start_all()
         key = await create_key(pool, "faults", Role.MEMBER)
         async with pool.connection() as connection:
             await connection.execute(HISTORY.encode(), prepare=False)
-        load = Load([site.url for site in sites.all], key, random.Random(torment.seed))
+        load = Load([site.url for site in sites.all if site.role != "worker"], key, random.Random(torment.seed))
         found = Findings()
         readers = [asyncio.create_task(load.read(torment.steps)) for _ in range(torment.readers)]
         try:
@@ -147,6 +151,7 @@ async def inflict(torment: Torment, sites: Sites, database: Database, pool: Pool
         if deed == "kill":
             site = chance.choice(sites.all)
             await sites.ready(site)
+            await at_work(pool)
             await asyncio.sleep(chance.random() * WITHIN_S)
             found.kills_at_work += bool(await active(pool))
             kill(site)
@@ -166,6 +171,13 @@ def kill(site: Site) -> None:
     assert site.process is not None
     site.process.kill()
     site.process.wait(30)
+
+
+async def at_work(pool: Pool) -> None:
+    """Wait until a run is on its way; not for ever, in case the readers wait for something else."""
+    deadline = time.monotonic() + AT_WORK_S
+    while not await active(pool) and time.monotonic() < deadline:  # noqa: ASYNC110 (the runs are elsewhere)
+        await asyncio.sleep(0.02)
 
 
 async def active(pool: Pool) -> int:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.request import urlopen
 
-import httpx
 import psycopg
 
 from app.keys import create_key
@@ -29,10 +29,12 @@ from core.database import open_pool
 from core.domain import Role
 from core.settings import DatabaseSettings, variables
 
-START_S = 180.0
+START_S = 600.0
 DEBIAN = Path("/usr/lib/postgresql")
 POOL = 20
 """Connections that each server may have of a kind; Ragstone's default."""
+JOBS = 200
+"""Runs that each server may execute at once: as many as there are streams at most."""
 GRAPH_FILE = "from stream_graph import make_graph\n\ngraph = make_graph().compile()\n"
 UNPRIVILEGED = "nobody"
 
@@ -45,8 +47,22 @@ class Running(NamedTuple):
     """A server that takes runs."""
 
     url: str
-    headers: Mapping[str, str] = {}
+    key: str = ""
     note: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+
+class Ours(NamedTuple):
+    """A Ragstone process, and the database that it works on."""
+
+    url: str
+    key: str
+    database: str
+    pid: int
 
 
 class Side(NamedTuple):
@@ -59,6 +75,13 @@ class Side(NamedTuple):
 @contextmanager
 def run_ours(folder: Path) -> Iterator[Running]:
     """Ragstone as its own process, on the embedded PostgreSQL."""
+    with open_ours(folder, "benchmarks.stream_agents") as ours:
+        yield Running(ours.url, ours.key, f"Ragstone as it is delivered, but for {JOBS} runs at once (100).")
+
+
+@contextmanager
+def open_ours(folder: Path, agents: str) -> Iterator[Ours]:
+    """Ragstone with the agents of that module, as its own process, on the embedded PostgreSQL."""
     with run_postgres(folder) as database:
         port = free_port()
         told = {
@@ -67,12 +90,13 @@ def run_ours(folder: Path) -> Iterator[Running]:
             "CHAT__BASE_URL": NOWHERE,
             "API__PORT": str(port),
             "LOG__LEVEL": "warning",
+            "RUNS__CONCURRENCY": str(JOBS),
+            "RUNS__TENANT_ACTIVE": str(JOBS),
         }
         url = f"http://127.0.0.1:{port}"
-        argv = [sys.executable, "-m", "benchmarks.site", "benchmarks.stream_agents"]
-        with process(argv, told, folder / "ours.log", ROOT, f"{url}/health/ready"):
-            key = asyncio.run(make_key(database))
-            yield Running(url, {"Authorization": f"Bearer {key}"})
+        argv = [sys.executable, "-m", "benchmarks.site", agents]
+        with process(argv, told, folder / "ours.log", ROOT, f"{url}/health/live") as pid:
+            yield Ours(url, asyncio.run(make_key(database)), database, pid)
 
 
 async def make_key(database: str) -> str:
@@ -130,8 +154,6 @@ def run_in_memory(folder: Path) -> Iterator[Running]:
         yield Running(url, note=f"`langgraph dev` with {JOBS} jobs per worker.")
 
 
-JOBS = 200
-"""As many as there are streams at most."""
 SIDES = (
     Side("Ragstone", run_ours),
     Side("bare FastAPI + `astream`, nothing stored", run_bare),
@@ -162,8 +184,8 @@ def installed(requirements: str) -> Path:
 
 
 @contextmanager
-def process(argv: Sequence[str], told: Mapping[str, str], log: Path, cwd: Path, probe: str) -> Iterator[None]:
-    """A server while the block runs, in a process group of its own, entered when the probe answers.
+def process(argv: Sequence[str], told: Mapping[str, str], log: Path, cwd: Path, probe: str) -> Iterator[int]:
+    """A server while the block runs, in a process group of its own, entered when the probe answers; its process id.
 
     Raises:
         Unable: it ends, or does not answer; with the last lines of its log.
@@ -180,7 +202,7 @@ def process(argv: Sequence[str], told: Mapping[str, str], log: Path, cwd: Path, 
                 last = log.read_text("utf-8", "replace").strip().splitlines()[-3:]
                 raise Unable(f"`{Path(argv[0]).name} {' '.join(argv[1:])}` does not start: {' / '.join(last)}")
             time.sleep(0.1)
-        yield
+        yield server.pid
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         try:
@@ -193,8 +215,9 @@ def process(argv: Sequence[str], told: Mapping[str, str], log: Path, cwd: Path, 
 def answers(url: str) -> bool:
     """Whether the address answers 200."""
     try:
-        return httpx.get(url, trust_env=False, timeout=5).status_code == httpx.codes.OK
-    except httpx.HTTPError:
+        with urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
         return False
 
 

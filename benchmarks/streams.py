@@ -103,7 +103,7 @@ def read(server: Running, users: int, rounds: int) -> Level:
     Raises:
         Unable: the readers' threads cannot be made.
     """
-    job = [server.url, dict(server.headers), NAME, users, rounds, "".join(WORDS)]
+    job = [server.url, server.headers, NAME, users, rounds, "".join(WORDS)]
     names = ("url", "headers", "assistant", "users", "rounds", "expected")
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.stream_client"],

@@ -167,6 +167,11 @@ class Runner:
             said = f"The run took longer than {self._settings.timeout_s:g} s (RUNS__TIMEOUT_S)."
             error = {"error": "TimeoutError", "message": said}
             log.put("error", error)
+        except (psycopg.OperationalError, PoolTimeout) as lost:
+            # Not the run's fault: it goes on from its last checkpoint, as after the death of its process.
+            logger.warning("run %s has lost the database and waits for it: %s", run.id, type(lost).__name__)
+            await self._release(run, log)
+            return
         except Exception as failure:
             status, error = Status.ERROR, as_error(failure)
             thread_status = "interrupted" if isinstance(failure, UnknownInterruptError) else "error"

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from app.runs.leftovers import sweep_leftovers
@@ -71,6 +72,26 @@ async def test_a_run_is_stopped_from_any_process(address: str, front: Process, a
         else:
             with pytest.raises(NotFound):
                 await front.runner.wait(run)
+
+
+WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+async def test_a_run_that_loses_the_database_goes_on_from_its_last_checkpoint(
+    address: str, front: Process, asker: Principal
+) -> None:
+    async with open_process(address), await psycopg.AsyncConnection.connect(address) as other:
+        run = await front.start(asker, "slow", context={"tokens": 10, "pause_s": 0.02}, stream_mode="messages-tuple")
+        await has_said(front, run, "messages")
+        await other.execute("LOCK TABLE checkpoints")
+        while not (cut := await (await other.execute(WAITING)).fetchall()):
+            await asyncio.sleep(0.05)
+        await other.execute(
+            "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", ([row[0] for row in cut],)
+        )
+        await other.commit()
+        ended = await front.runner.wait(run)
+    assert (ended.status, ended.attempt, ended.error) == ("success", 1, None)
 
 
 async def test_a_process_that_stops_hands_its_runs_over(address: str, front: Process, asker: Principal) -> None:

@@ -27,6 +27,7 @@ SECTIONS = [
     "faults",
     "streams",
     "run-faults",
+    "soak",
 ]
 
 
