@@ -43,7 +43,7 @@ from tests.gated import (
     results,
     root_graph,
 )
-from tools.ledger import Call, CallStatus, Decision, Ledger
+from tools.ledger import CallStatus, Decision, Ledger
 from tools.rule import Rule
 
 APPROVE = Decision(kind="approve")
@@ -397,9 +397,3 @@ async def test_tools_with_rules_run_on_a_known_thread_only(prepared: Pool, perso
     graph = root_graph(prepared, create_saver(prepared), asks_for(("charge", {"customer": "x", "amount": 1})))
     with pytest.raises(InvalidInput, match="thread"):
         await graph.ainvoke(QUESTION, {"configurable": {"thread_id": "mine"}})
-
-
-async def test_a_call_is_the_messages_own(prepared: Pool, person: Principal) -> None:
-    ledger, thread = Ledger(prepared), await make_thread(prepared, person)
-    (entry,) = await ledger.admit(thread, None, [Call("m", "c", "charge", {"amount": 1}, Rule())])
-    assert (entry.final_args, entry.owner) == ({"amount": 1}, person.id)
