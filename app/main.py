@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.cors import allow_origins
+from app.head import BoundedHead
 from app.idempotency.replay import Idempotency
 from app.limits import BodyLimit
 from app.problems import add_problem_handlers
@@ -16,6 +17,7 @@ from app.routes import (
     approvals,
     assistants,
     collections,
+    crons,
     documents,
     jobs,
     openai,
@@ -68,7 +70,7 @@ def create_app(
     allow_origins(app, settings.api)
     add_problem_handlers(app)
     documents_in = (uploads, documents, sources, jobs, collections, reconcile)
-    agent_server = (assistants, threads, states, runs, streams, protocol, approvals, store)
+    agent_server = (assistants, threads, states, runs, crons, streams, protocol, approvals, store)
     for module in (operations, *documents_in, search, *agent_server, openai):
         app.include_router(module.router)
     return app
@@ -84,6 +86,7 @@ def main(
         create_app(settings, open_services),
         host=settings.api.host,
         port=settings.api.port,
+        http=BoundedHead,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,

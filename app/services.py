@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,9 +15,14 @@ from app.approvals.sweep import add_approval_sweep
 from app.assistant import Assistants
 from app.bell import Bell
 from app.checkpoints import Saver
+from app.crons.cron import Crons
+from app.crons.ticker import Ticker
+from app.idempotency.answer import Answers
 from app.rag import rag_agent
 from app.retention import Retention, add_thread_sweep
+from app.runs.admission import Desk
 from app.runs.leftovers import add_leftovers
+from app.runs.life import Limits
 from app.runs.log import EventLog
 from app.runs.order import Orders
 from app.runs.run import Runs
@@ -30,6 +36,7 @@ from app.store.item import Items
 from app.store.meaning import has_vectors, prepare_vectors
 from app.store.memory import Memory
 from app.thread import Threads, Ttl
+from app.upkeep import add_upkeep
 from core.database import PREPARE_LOCK, Pool, exclusive, migrate, open_pool
 from core.index import VectorIndex
 from core.sections import ThreadSettings
@@ -90,6 +97,9 @@ class Services:
     run_jobs: RunJobs
     items: Items
     memory: Memory
+    answers: Answers
+    crons: Crons
+    ticker: Ticker
     events: EventLog
     thread_log: ThreadLog
 
@@ -176,6 +186,11 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
         thread_log = ThreadLog(pool, events, bell)
         await stack.enter_async_context(bell.listening())
         await stack.enter_async_context(events.writing())
+        orders = Orders(agents, assistants, webhooks)
+        limits = Limits(running=settings.runs.tenant_active, waiting=settings.runs.tenant_queued)
+        ticker = Ticker(pool, Desk(pool, run_jobs, limits, uuid.uuid4()), orders)
+        answers = Answers(pool, settings.api.idempotency_hours)
+        add_upkeep(run_jobs.app, pool, ticker=ticker, items=items, answers=answers)
         if settings.runs.worker:
             await stack.enter_async_context(runner.working())
         yield Services(
@@ -200,12 +215,15 @@ async def open_services(settings: Settings, more_agents: BuildAgents = no_agents
             threads=Threads(pool, default_ttl(settings.threads)),
             states=States(pool, agents),
             runs=runs,
-            orders=Orders(agents, assistants, webhooks),
+            orders=orders,
             runner=runner,
             approvals=approvals,
             run_jobs=run_jobs,
             items=items,
             memory=memory,
+            answers=answers,
+            crons=Crons(pool),
+            ticker=ticker,
             events=events,
             thread_log=thread_log,
         )

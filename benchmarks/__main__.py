@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from benchmarks.report import ROOT
 
-QUICK = ("ingest", "plain", "growth", "search", "answer", "faults", "streams", "run_faults")
+QUICK = ("ingest", "plain", "growth", "search", "answer", "faults", "store", "streams", "run_faults")
 OTHERS = ("scale", "rebuild", "chat_models", "soak")
 """Those that take long or need data of the user's."""
 

@@ -13,6 +13,7 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from app.head import BoundedHead
 from app.keys import hash_key, new_key
 from app.main import create_app
 from app.postgres import run_postgres
@@ -111,7 +112,7 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
 async def api(services: Services, settings: Settings) -> AsyncIterator[str]:
     """The address of the API over the shared services."""
     app = create_app(settings, lambda _: _borrowed(services))
-    async with serve(app) as url:
+    async with serve(app, BoundedHead) as url:
         yield url
 
 

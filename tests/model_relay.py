@@ -106,9 +106,11 @@ def chunk(choices: list[dict[str, Any]], **more: Any) -> bytes:
 
 
 @asynccontextmanager
-async def serve(app: Any) -> AsyncIterator[str]:
+async def serve(app: Any, http: Any = "auto") -> AsyncIterator[str]:
     """Serve an ASGI app in this event loop on a free port; yields its address."""
-    config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1, ws="none", lifespan="on")
+    config = uvicorn.Config(
+        app, port=0, http=http, log_config=None, timeout_graceful_shutdown=1, ws="none", lifespan="on"
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

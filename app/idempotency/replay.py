@@ -66,8 +66,7 @@ class Idempotency:
     async def _begin(self, request: Request, principal: Principal, key: str, receive: Receive) -> _Work:
         if not KEY.fullmatch(key):
             raise InvalidInput("An Idempotency-Key has 1 to 255 printable ASCII characters, such as a UUID.")
-        services = services_of(request)
-        answers = Answers(services.pool, services.settings.api.idempotency_hours)
+        answers = services_of(request).answers
         route = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         work = _Work(answers, Place(principal.id, route, key), receive, Fingerprint(_content_type(request)))
         # An upload is not held in memory: what it said is known when it was carried out.

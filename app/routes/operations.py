@@ -43,7 +43,7 @@ async def info() -> dict[str, Any]:
         "langgraph_py_version": version("langgraph"),
         "flags": {
             "assistants": True,
-            "crons": False,
+            "crons": True,
             "langsmith": False,
             "strict_resume": True,
             "langsmith_tracing_replicas": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -192,3 +193,18 @@ async def test_an_upload_above_the_limit_is_refused_even_when_it_does_not_say_it
     assert large.status_code == 413
     assert "64 KiB" in large.json()["detail"]
     assert (await narrow.get("/documents")).json()["documents"] == []
+
+
+@pytest.mark.parametrize("count", [1, 100])
+async def test_a_head_above_the_limit_is_refused(api: str, count: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.rpartition(":")[2]))
+    headers = [b"X-%d: " % number + b"a" * (70_000 // count) for number in range(count)]
+    # No more than the server reads before it refuses: what it leaves unread would break off its answer.
+    writer.write(b"\r\n".join([b"GET /ok HTTP/1.1", b"Host: x", *headers]))
+    assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+
+async def test_requests_of_one_connection_are_counted_each_for_itself(tenant: Tenant) -> None:
+    for _ in range(4):
+        assert (await tenant.http.get("/ok", headers={"X-Long": "a" * 40_000})).status_code == 200

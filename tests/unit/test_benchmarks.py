@@ -25,6 +25,7 @@ SECTIONS = [
     "memory",
     "start",
     "faults",
+    "store",
     "streams",
     "run-faults",
     "soak",

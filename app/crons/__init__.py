@@ -1,0 +1,1 @@
+"""Crons: runs that begin again and again, by a schedule."""
