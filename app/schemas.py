@@ -63,6 +63,8 @@ class DocumentOut(BaseModel):
     source_id: str | None = Field(None, description="where it comes from; other bytes of it are a new version")
     version: int = Field(1, description="of the bytes that were taken in last")
     live_version: int | None = Field(None, description="the version that search finds; null when there is none yet")
+    live_name: str | None = Field(None, description="its name: `name` is that of the newest version, as `metadata` is")
+    live_metadata: dict[str, Any] | None = Field(None, description="its metadata, by which search filters")
     created_at: datetime
     updated_at: datetime
 

@@ -143,15 +143,15 @@ async def store_rows(
 ) -> None:
     """The rows of documents and chunks."""
     titles = (
-        "COPY documents (id, tenant_id, collection_id, sha256, name, media_type, size, status, blob, live_generation) "
-        "FROM STDIN"
+        "COPY documents (id, tenant_id, collection_id, sha256, name, media_type, size, status, blob, live_generation, "
+        "live_name, live_media_type, live_size, live_metadata) FROM STDIN"
     )
     passages = "COPY chunks (id, document_id, ordinal, digest, text, start_offset, end_offset) FROM STDIN"
     async with pool.connection() as connection:
         async with connection.cursor() as cursor, cursor.copy(titles) as copy:
             for number, document in enumerate(documents):
                 file = (document.hex, f"{number}.txt", "text/plain", 1)
-                await copy.write_row((document, *owner, *file, "indexed", "", 1))
+                await copy.write_row((document, *owner, *file, "indexed", "", 1, *file[1:], "{}"))
         async with connection.cursor() as cursor, cursor.copy(passages) as copy:
             for chunk, document, row in places:
                 text = corpus.texts[row]

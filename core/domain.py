@@ -127,8 +127,8 @@ class Document:
     """A document's row. Its identity is (tenant, collection, sha256 of the bytes).
 
     ``source_id`` names where the bytes come from: other bytes of the same source are a new ``version``. What search
-    sees is ``live_version``, made in ``live_generation``; both are ``None`` until there is something to find. ``blob``
-    is the key of the newest bytes, ``live_blob`` of those that search answers from.
+    sees is ``live_version``, made in ``live_generation``; each ``live_…`` is ``None`` until there is something to find.
+    ``blob`` is the key of the newest bytes, ``live_blob`` of those that search answers from.
     """
 
     id: DocumentId
@@ -155,6 +155,8 @@ class Document:
     live_version: int | None
     live_blob: str | None
     live_media_type: str | None
+    live_name: str | None
+    live_metadata: Mapping[str, Any] | None
     job_id: int | None
     created_at: datetime
     updated_at: datetime

@@ -151,9 +151,11 @@ class Collections:
             await connection.execute("SELECT FROM collections WHERE id = %s FOR UPDATE", (collection.id,))
             async with connection.cursor("metadata") as cursor:
                 await cursor.execute(
-                    "SELECT name, metadata FROM documents WHERE collection_id = %s AND status <> 'deleting' "
-                    "AND metadata <> '{}'",
-                    (collection.id,),
+                    "SELECT name, metadata FROM documents WHERE collection_id = %(id)s AND status <> 'deleting' "
+                    "AND metadata <> '{}' UNION ALL "
+                    "SELECT live_name, live_metadata FROM documents WHERE collection_id = %(id)s "
+                    "AND status <> 'deleting' AND live_metadata <> metadata",
+                    {"id": collection.id},
                 )
                 async for row in cursor:
                     _check_fits(row, schema, name)

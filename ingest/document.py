@@ -21,7 +21,7 @@ COLUMNS = (
     "d.id, d.tenant_id AS tenant, d.collection_id AS collection, c.name AS collection_name, d.sha256, d.name, "
     "d.media_type, d.size, d.metadata, d.status, d.done, d.total, d.error, d.warnings, d.pages, d.chunks, "
     "d.generation, d.source_id, d.version, d.blob, d.live_generation, d.live_version, d.live_blob, d.live_media_type, "
-    "d.job_id, d.created_at, d.updated_at"
+    "d.live_name, d.live_metadata, d.job_id, d.created_at, d.updated_at"
 )
 SELECT = f"SELECT {COLUMNS} FROM documents d JOIN collections c ON c.id = d.collection_id"  # noqa: S608 (constants)
 
@@ -127,7 +127,7 @@ class Documents:
         upload: Upload,
         id: DocumentId,  # noqa: A002 (of the bytes)
     ) -> Document:
-        """Make the bytes the newest version; search sees the one before until they are ingested."""
+        """Make the bytes the newest version; search sees the one before, as it was, until they are ingested."""
         await connection.execute(
             "INSERT INTO blob_removals (key, document_id) SELECT blob, id FROM documents "
             "WHERE id = %s AND blob IS DISTINCT FROM live_blob ON CONFLICT DO NOTHING",

@@ -163,7 +163,8 @@ class Drafts:
             await connection.execute(
                 "UPDATE documents SET status = 'indexed', done = chunks, total = chunks, error = NULL, "
                 "live_generation = generation, live_version = version, live_blob = blob, "
-                "live_media_type = media_type, updated_at = clock_timestamp() WHERE id = %s",
+                "live_media_type = media_type, live_name = name, live_size = size, live_metadata = metadata, "
+                "updated_at = clock_timestamp() WHERE id = %s",
                 (claim.document.id,),
             )
 

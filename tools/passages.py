@@ -52,7 +52,7 @@ class Passages:
             return [], None
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                f"SELECT ch.*, d.name AS document_name, d.collection_id, ({MARK}) AS mark {CHUNKS} "
+                f"SELECT ch.*, d.live_name AS document_name, d.collection_id, ({MARK}) AS mark {CHUNKS} "
                 f"WHERE ch.id = ANY(%s) AND {VISIBLE}",
                 [*visible(scope), [chunk for chunk, _ in matches], *visible(scope)],
             )

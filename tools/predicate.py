@@ -1,4 +1,4 @@
-"""A metadata filter as a condition of PostgreSQL over ``documents d``.
+"""A metadata filter as a condition of PostgreSQL over ``documents d``, of the version of each that search sees.
 
 The text is put together from constants only; every name and value of the filter is a parameter. A condition is true or
 false, never null, so that ``NOT`` means what it says.
@@ -17,9 +17,9 @@ from core.domain import FieldKind
 from tools.filter import AllOf, AnyOf, Condition, Filter, Not
 
 COLUMNS: dict[str, LiteralString] = {
-    "name": "d.name",
-    "media_type": "d.media_type",
-    "size": "d.size",
+    "name": "d.live_name",
+    "media_type": "d.live_media_type",
+    "size": "d.live_size",
     "created_at": "d.created_at",
     "source": "d.source_id",
 }
@@ -82,7 +82,7 @@ def _metadata(condition: Condition) -> Predicate:
     field, operand = condition.field, condition.operand
     match condition.operator:
         case "$exists":
-            there: LiteralString = "((coalesce(jsonb_typeof(d.metadata -> %s::text), 'null') <> 'null') = %s)"
+            there: LiteralString = "((coalesce(jsonb_typeof(d.live_metadata -> %s::text), 'null') <> 'null') = %s)"
             return Predicate(there, [field, operand])
         case "$ne" | "$nin":
             return _negated(_metadata(_positive(condition)))
@@ -91,31 +91,35 @@ def _metadata(condition: Condition) -> Predicate:
         case "$in":
             return _any(field, _values(operand), condition.kind)
         case "$all":
-            return Predicate("(d.metadata @> %s)", [Jsonb({field: _values(operand)})])
+            return Predicate("(d.live_metadata @> %s)", [Jsonb({field: _values(operand)})])
     return _range(condition)
 
 
 def _any(field: str, values: Sequence[Any], kind: FieldKind | None) -> Predicate:
     """One of the values is the field's, or among the list that the field holds."""
     if kind is FieldKind.DATE:
-        return Predicate("coalesce((d.moments -> %s::text) = ANY(%s), false)", [field, [_micros(v) for v in values]])
+        return Predicate(
+            "coalesce((d.live_moments -> %s::text) = ANY(%s), false)", [field, [_micros(v) for v in values]]
+        )
     forms = [Jsonb({field: form}) for value in values for form in (value, [value])]
-    return Predicate("(d.metadata @> ANY(%s))", [forms])
+    return Predicate("(d.live_metadata @> ANY(%s))", [forms])
 
 
 def _micros(moment: datetime) -> Jsonb:
-    """Microseconds since 1970, as ``documents.moments`` has them."""
+    """Microseconds since 1970, as ``documents.live_moments`` has them."""
     return Jsonb((moment - EPOCH) // timedelta(microseconds=1))
 
 
 def _range(condition: Condition) -> Predicate:
     sign = COMPARISONS[condition.operator]
     if isinstance(condition.operand, datetime):
-        moment: LiteralString = "coalesce((d.moments -> %s::text) " + sign + " %s, false)"
+        moment: LiteralString = "coalesce((d.live_moments -> %s::text) " + sign + " %s, false)"
         return Predicate(moment, [condition.field, _micros(condition.operand)])
     # Numbers are compared as JSON, which PostgreSQL does exactly and without a cast that may fail.
     number: LiteralString = (
-        "coalesce(jsonb_typeof(d.metadata -> %s::text) = 'number' AND (d.metadata -> %s::text) " + sign + " %s, false)"
+        "coalesce(jsonb_typeof(d.live_metadata -> %s::text) = 'number' AND (d.live_metadata -> %s::text) "
+        + sign
+        + " %s, false)"
     )
     return Predicate(number, [condition.field, condition.field, Jsonb(condition.operand)])
 

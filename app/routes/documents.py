@@ -162,9 +162,9 @@ async def read_content(
 ) -> Response:
     """The original file, byte for byte: that which search answers from, so that a citation opens on its page."""
     document = await services.documents.get(principal.tenant, DocumentId(document_id))
-    blob, media_type = document.blob, document.media_type
+    blob, media_type, name = document.blob, document.media_type, document.name
     if not newest and document.live_blob is not None and document.live_media_type is not None:
-        blob, media_type = document.live_blob, document.live_media_type
+        blob, media_type, name = document.live_blob, document.live_media_type, document.live_name or name
     pieces = services.blobs.read(blob)
     # The first piece is read before the status is sent, so that a missing file is a 404 and not a broken stream.
     first = await anext(pieces, b"")
@@ -176,7 +176,7 @@ async def read_content(
 
     headers = {
         # Never shown inline: an HTML file that somebody uploaded would run in our origin.
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name)}",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}",
         "X-Content-Type-Options": "nosniff",
     }
     if blob == document.blob:

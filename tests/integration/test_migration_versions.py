@@ -70,6 +70,7 @@ async def test_what_was_searchable_stays_so_and_what_was_half_done_begins_anew(p
     live = documents.pop("indexed")
     assert (live["live_generation"], live["live_version"]) == (1, 1)
     assert (live["live_blob"], live["live_media_type"]) == (live["blob"], "text/plain")
+    assert (live["live_name"], live["live_size"], live["live_metadata"]) == ("indexed", 9, {})
     assert {row["live_generation"] for row in documents.values()} == {None}
     chunks = await rows(pool, "SELECT document_id, generation FROM chunks")
     assert [(row["document_id"], row["generation"]) for row in chunks] == [(live["id"], 1)] * 2

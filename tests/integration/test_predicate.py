@@ -174,8 +174,11 @@ async def passing(connection: Connection, rows: Sequence[Row], wanted: Filter) -
         )
         async with connection.cursor() as cursor:
             await cursor.executemany(
-                "INSERT INTO documents (tenant_id, collection_id, sha256, name, media_type, size, created_at, "
-                "source_id, metadata, blob) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, '')",
+                "INSERT INTO documents (tenant_id, collection_id, sha256, live_name, live_media_type, live_size, "
+                "created_at, source_id, live_metadata, name, media_type, size, metadata, blob) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, "
+                # A newer version that waits: nothing of it counts.
+                "'b.md', 'text/x', 2, '{\"author\": \"Ann\", \"year\": 3}', '')",
                 [(tenant, collection, str(n), *row[:5], Jsonb(row.metadata)) for n, row in enumerate(rows)],
             )
         found = await connection.execute(

@@ -123,8 +123,9 @@ async def fill(
             document, collection = DocumentId(uuid.uuid4()), collections[number % 2]
             texts = texts_of(number)
             await connection.execute(
-                "INSERT INTO documents (id, tenant_id, collection_id, sha256, name, media_type, size, metadata, status,"
-                " blob, live_generation) VALUES (%s, %s, %s, %s, %s, 'text/plain', %s, %s, 'indexed', '', 1)",
+                "INSERT INTO documents (id, tenant_id, collection_id, sha256, name, media_type, size, status, blob, "
+                "live_generation, live_name, live_media_type, live_size, live_metadata) VALUES "
+                "(%s, %s, %s, %s, '', '', 0, 'indexed', '', 1, %s, 'text/plain', %s, %s)",
                 (document, tenant, collection, str(number), f"{number}.txt", number, Jsonb(metadata_of(number))),
             )
             await connection.execute("INSERT INTO document_texts VALUES (%s, %s)", (document, "\n\n".join(texts)))

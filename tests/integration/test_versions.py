@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from ingest.reconcile import Reconciler
 from ingest.workshop import open_work
 from models.lexical import LEXICAL, LexicalEncoder
 from tests.conftest import Tenant
-from tests.documents import LIGHTHOUSE, make_pdf
+from tests.documents import LIGHTHOUSE, make_pdf, wait_until_done
 from tests.small_model import make_small_model
 
 KEEPER = "# Keeper\n\nThe keeper of Kerzenfels is called Jonas Ravn and mends nets.\n"
@@ -63,6 +65,38 @@ async def test_a_version_that_cannot_be_read_leaves_the_old_one_searchable(tenan
     assert (broken["status"], broken["version"], broken["live_version"]) == ("failed", 2, 1)
     assert "version 1" in str(broken["error"])
     assert any("1821" in text for text in await found(tenant, "When was the lighthouse built?"))
+
+
+async def test_what_is_said_of_a_version_holds_for_hits_and_filters_only_when_search_finds_its_text(
+    tenant: Tenant,
+) -> None:
+    old, new = {"year": 1821, "on": "2024-05-31"}, {"year": 1900, "on": "2025-01-01"}
+    first = await tenant.upload("old.md", LIGHTHOUSE.encode(), source_id="file:k", metadata=json.dumps(old))
+    await tenant.upload("broken.pdf", make_pdf([""]), source_id="file:k", metadata=json.dumps(new))
+    assert await named(tenant, {}) == await named(tenant, old) == {"old.md"}
+    assert await named(tenant, {"name": "broken.pdf"}) == await named(tenant, {"year": 1900}) == set()
+    await tenant.http.post("/collections/default/pause")
+    body = {"source_id": "file:k", "metadata": json.dumps(new)}
+    await tenant.http.post("/documents", files={"files": ("new.md", KEEPER.encode())}, data=body)
+    document = (await tenant.http.get(f"/documents/{first['id']}")).json()
+    assert (document["name"], document["metadata"], document["version"]) == ("new.md", new, 3)
+    assert (document["live_name"], document["live_metadata"], document["live_version"]) == ("old.md", old, 1)
+    dated = {"on": {"$lt": "2024-12-31"}, "media_type": "text/markdown", "size": len(LIGHTHOUSE)}
+    assert await named(tenant, {}) == await named(tenant, old) == await named(tenant, dated) == {"old.md"}
+    assert await named(tenant, new) == await named(tenant, {"name": "new.md"}) == set()
+    content = await tenant.http.get(f"/documents/{first['id']}/content")
+    assert content.headers["content-disposition"].endswith("old.md")
+    await tenant.http.post("/collections/default/resume")
+    await wait_until_done(tenant.http, str(first["id"]))
+    assert await named(tenant, {}) == await named(tenant, new) == {"new.md"}
+    assert await named(tenant, old) == set()
+
+
+async def named(tenant: Tenant, wanted: dict[str, Any]) -> set[str]:
+    """The names that the hits of a filter bear."""
+    response = await tenant.http.post("/search", json={"query": "Kerzenfels", "filter": wanted})
+    assert response.status_code == 200, response.text
+    return {hit["document_name"] for hit in response.json()["hits"]}
 
 
 async def test_a_collection_changes_its_chunker_while_search_goes_on(tenant: Tenant, services: Services) -> None:
