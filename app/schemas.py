@@ -117,22 +117,12 @@ class TextOut(BaseModel):
     length: int
 
 
-class CollectionIn(BaseModel):
-    """A new collection."""
+class RefusedOut(BaseModel):
+    """A document that could not be made anew, and why."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: CollectionName
-    chunker: ChunkerSpec | None = Field(None, description="how documents are cut; null: as the settings say")
-    metadata_schema: MetadataSchema | None = SCHEMA_FIELD
-
-
-class CollectionPatch(BaseModel):
-    """A change of a collection; what is left out stays."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    metadata_schema: MetadataSchema | None = SCHEMA_FIELD
+    document_id: UUID
+    name: str
+    error: str
 
 
 class RebuildOut(BaseModel):
@@ -146,6 +136,10 @@ class RebuildOut(BaseModel):
     done: int
     total: int
     error: str | None
+    refused: list[RefusedOut] = Field(
+        description="the first 1,000 documents that could not be made anew: they keep the collection as it was, or "
+        "were left out as `leave_out` asked for"
+    )
     started_at: datetime
     updated_at: datetime
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,12 +14,14 @@ from psycopg.types.json import Jsonb
 
 from core.database import Pool
 from core.domain import CollectionId, Document, DocumentId, DocumentStatus
-from core.errors import Conflict, PlatformError, Unavailable
+from core.errors import Conflict
 from ingest.builder import Builder
 from ingest.chunking.spec import check_spec, read_spec
 from ingest.document import SELECT, document_of
 from ingest.drafts import Claim, Connection, StampChanged, Superseded, discard, publish
 from ingest.rebuild import Wanted
+from ingest.refusals import Refusal, conflict, leave_out, tell
+from ingest.retry import is_transient, reason
 from ingest.stamp import COLUMNS, Making, Stamp, embedder_of, stamp_of
 from models.embedders import stamp_of as embedder_stamp
 
@@ -60,9 +62,11 @@ class Rebuilder:
         """
         row = await self._row(collection)
         if row is not None and row["status"] == "running":
-            target = await self._resolve(collection, row)
-            while not await self._change_over(collection, target):
-                await self._build_all(collection, target)
+            wanted = Wanted.model_validate(row["wanted"])
+            target = await self._resolve(collection, wanted)
+            left: Sequence[Refusal] = ()
+            while not await self._change_over(collection, target, left):
+                left = await self._build_all(collection, target, wanted)
             row = await self._row(collection)
         if row is not None and row["status"] == "clearing":
             await self._clear(collection, row)
@@ -81,9 +85,8 @@ class Rebuilder:
             cursor = await connection.execute("SELECT * FROM rebuilds WHERE collection_id = %s", (collection,))
             return await cursor.fetchone()
 
-    async def _resolve(self, collection: CollectionId, row: DictRow) -> Making:
+    async def _resolve(self, collection: CollectionId, wanted: Wanted) -> Making:
         """What the collection is to be made with, by what this process runs."""
-        wanted = Wanted.model_validate(row["wanted"])
         known = self.builder.embedders
         embedder = await known.open(wanted.embedder, wanted.revision)
         async with self.pool.connection() as connection:
@@ -101,8 +104,9 @@ class Rebuilder:
             )
         return making
 
-    async def _build_all(self, collection: CollectionId, target: Making) -> None:
-        refused: list[tuple[Document, PlatformError]] = []
+    async def _build_all(self, collection: CollectionId, target: Making, wanted: Wanted) -> list[Refusal]:
+        """Make all documents anew; gives those that cannot be, if all of them may be left out."""
+        refused: list[Refusal] = []
         last: DocumentId | None = None
         await self._count(collection, target)
         counted = time.monotonic()
@@ -110,27 +114,31 @@ class Rebuilder:
             for document in page:
                 try:
                     await self._build(document, target)
-                except Unavailable:
-                    raise
-                except PlatformError as error:
-                    refused.append((document, error))
+                except StampChanged as error:
+                    raise Conflict("The change of the collection was replaced by another one.") from error
+                except Exception as error:  # `is_transient` sorts whatever comes
+                    if is_transient(error):
+                        raise
+                    refused.append(Refusal(document, reason(error)))
                 if time.monotonic() - counted >= COUNT_S:
                     await self._count(collection, target)
                     counted = time.monotonic()
             last = page[-1].id
         await self._count(collection, target)
-        if refused:
-            first, reason = refused[0]
-            raise Conflict(
-                f"{len(refused)} of the documents cannot be made anew, the first of them {first.name!r} "
-                f"({first.id}): {reason} Search goes on as before. Replace or delete them, then ask again."
-            ) from reason
+        blocking = [refusal for refusal in refused if not refusal.is_among(wanted)]
+        async with self.pool.connection() as connection:
+            # What holds the change up comes first: not all may be told.
+            await tell(connection, collection, sorted(refused, key=lambda refusal: refusal.is_among(wanted)))
+        if blocking:
+            raise conflict(blocking, wanted)
+        return refused
 
     async def _build(self, document: Document, target: Making) -> None:
         generation = document.live_generation
         if generation is None:
             return
         claim = Claim(document, generation, target, rebuild=True)
+        await self._note(document)
 
         async def report(_status: DocumentStatus, _done: int, _total: int) -> None:
             await asyncio.sleep(0)
@@ -139,9 +147,14 @@ class Rebuilder:
             await self.builder.build(claim, report)
         except Superseded:
             logger.info("document %s changed while its collection is made anew", document.id)
-        except StampChanged as error:
-            raise Conflict("The change of the collection was replaced by another one.") from error
         await self.builder.removals.try_sweep(document.id)
+
+    async def _note(self, document: Document) -> None:
+        """Write down which document is at work, in case that it is what the worker dies of."""
+        async with self.pool.connection() as connection:
+            await connection.execute(
+                "UPDATE rebuilds SET at_document = %s WHERE collection_id = %s", (document.id, document.collection)
+            )
 
     async def _unbuilt(self, collection: CollectionId, target: Making, *, after: DocumentId | None) -> list[Document]:
         async with self.pool.connection() as connection:
@@ -161,8 +174,8 @@ class Rebuilder:
                 _values(collection, target),
             )
 
-    async def _change_over(self, collection: CollectionId, target: Making) -> bool:
-        """Change the collection when all is made anew; whether it was."""
+    async def _change_over(self, collection: CollectionId, target: Making, left: Sequence[Refusal]) -> bool:
+        """Change the collection when all but what is left out is made anew; whether it was."""
         async with self.pool.connection() as connection, connection.transaction():
             # No attempt can begin or end, and none can say that a point is there, until this is decided.
             cursor = await connection.execute(
@@ -173,22 +186,37 @@ class Rebuilder:
             if row is None:
                 raise Conflict("The collection is gone.")
             old = stamp_of(row)
-            values = _values(collection, target)
-            cursor = await connection.execute(
-                f"SELECT FROM documents d WHERE {VISIBLE} AND NOT {READY} LIMIT 1",
-                values,
-            )
-            if cursor.rowcount and old != target.stamp:
-                return False
             if old != target.stamp:
+                unready = await self._unready(connection, collection, target, most=len(left) + 1)
+                leaving = [refusal for refusal in left if (refusal.document.id, refusal.generation) in unready]
+                if len(leaving) < len(unready):
+                    return False
+                await leave_out(connection, leaving, old.embedder)
                 await self._switch(connection, collection, target)
+                await tell(connection, collection, leaving)
+                await connection.execute(
+                    "UPDATE rebuilds SET total = greatest(total - %s, 0) WHERE collection_id = %s",
+                    (len(leaving), collection),
+                )
             await self._take_up(connection, collection)
             await connection.execute(
-                "UPDATE rebuilds SET status = 'clearing', done = total, old_embedder = %s, old_embedder_revision = %s, "
-                "old_dimension = %s, updated_at = clock_timestamp() WHERE collection_id = %s AND status = 'running'",
+                "UPDATE rebuilds SET status = 'clearing', done = total, at_document = NULL, deaths = 0, "
+                "old_embedder = %s, old_embedder_revision = %s, old_dimension = %s, updated_at = clock_timestamp() "
+                "WHERE collection_id = %s AND status = 'running'",
                 (*old.embedder, collection),
             )
         return True
+
+    async def _unready(
+        self, connection: Connection, collection: CollectionId, target: Making, *, most: int
+    ) -> set[tuple[DocumentId, int]]:
+        """Documents that are not made anew, and the generations of them that search sees; they stay as they are."""
+        cursor = await connection.execute(
+            f"SELECT d.id, d.live_generation FROM documents d WHERE {VISIBLE} AND NOT {READY} "  # noqa: S608 (constants)
+            "LIMIT %(most)s FOR UPDATE",
+            _values(collection, target) | {"most": most},
+        )
+        return {(DocumentId(row["id"]), row["live_generation"]) for row in await cursor.fetchall()}
 
     async def _switch(self, connection: Connection, collection: CollectionId, target: Making) -> None:
         cursor = await connection.execute(

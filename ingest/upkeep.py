@@ -7,6 +7,7 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 import procrastinate
 import psycopg
@@ -17,6 +18,7 @@ from core.database import KEEPER_LOCK, Pool
 from core.domain import CollectionId, DocumentId
 from ingest.document import Connection
 from ingest.jobs import Jobs
+from ingest.rebuild import count_death
 from ingest.retry import ATTEMPTS
 from ingest.turns import align
 
@@ -99,6 +101,9 @@ async def _take_over(app: procrastinate.App, connection: Connection, job: Job) -
     """Put a dead worker's job back; one that has cost too many workers their lives fails."""
     if job.id is None:
         return
+    if job.task_name == "reembed":
+        await _take_over_rebuild(app, connection, job)
+        return
     if job.attempts + 1 < ATTEMPTS or "document" not in job.task_kwargs:
         logger.warning("job %s is taken over: its worker is gone", job.id)
         await app.job_manager.retry_job(job)
@@ -110,6 +115,17 @@ async def _take_over(app: procrastinate.App, connection: Connection, job: Job) -
         "updated_at = clock_timestamp() WHERE id = %s AND status <> 'indexed'",
         (DIED, job.task_kwargs["document"]),
     )
+
+
+async def _take_over_rebuild(app: procrastinate.App, connection: Connection, job: Job) -> None:
+    """Put the change of a collection back, without an attempt used up: its deaths are counted by how far it got."""
+    if await count_death(connection, CollectionId(UUID(str(job.task_kwargs["collection"])))):
+        logger.error("job %s fails: worker after worker died, and the change of the collection did not get on", job.id)
+        await app.job_manager.finish_job(job, Status.FAILED, delete_job=False)
+        return
+    logger.warning("job %s is taken over: its worker is gone", job.id)
+    await app.job_manager.retry_job(job)
+    await connection.execute("UPDATE procrastinate_jobs SET attempts = attempts - 1 WHERE id = %s", (job.id,))
 
 
 async def _end_dropped(connection: Connection) -> None:

@@ -5,14 +5,34 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.auth import Caller, Using, Writer
 from app.cursor import read_name, write_cursor
-from app.schemas import CollectionIn, CollectionList, CollectionName, CollectionOut, CollectionPatch, RebuildOut
+from app.schemas import SCHEMA_FIELD, CollectionList, CollectionName, CollectionOut, MetadataSchema, RebuildOut
+from ingest.chunking.spec import ChunkerSpec
 from ingest.collection import DEFAULT, Collection
 from ingest.rebuild import Wanted, ask_for_rebuild
 
 router = APIRouter(tags=["collections"])
+
+
+class CollectionIn(BaseModel):
+    """A new collection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: CollectionName
+    chunker: ChunkerSpec | None = Field(None, description="how documents are cut; null: as the settings say")
+    metadata_schema: MetadataSchema | None = SCHEMA_FIELD
+
+
+class CollectionPatch(BaseModel):
+    """A change of a collection; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metadata_schema: MetadataSchema | None = SCHEMA_FIELD
 
 
 @router.get("/collections")

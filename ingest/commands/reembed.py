@@ -25,6 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embedder", metavar="MODEL", help="another model than EMBEDDING__MODEL")
     parser.add_argument("--revision", help="of a hub model")
     parser.add_argument("--chunker", metavar="JSON", help="how documents are cut from now on")
+    parser.add_argument(
+        "--leave-out-refused",
+        action="store_true",
+        help="have search do without the documents that the last change could not make anew; they are named",
+    )
     parser.add_argument("--no-wait", action="store_true", help="do not wait until it is done")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--url", help=f"address of Ragstone; default: {URL}, or this machine")
@@ -41,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
 async def _run(options: argparse.Namespace, wanted: dict[str, Any]) -> None:
     path = f"/collections/{quote(options.collection, safe='')}"
     async with open_client(options.url) as client:
+        if options.leave_out_refused:
+            wanted["leave_out"] = refused_by_last(await client.ask("GET", path))
         collection = await client.ask("POST", f"{path}/reembed", json=wanted)
         if options.no_wait:
             return
@@ -55,6 +62,28 @@ async def _run(options: argparse.Namespace, wanted: dict[str, Any]) -> None:
     if rebuild["status"] == "failed":
         raise Conflict(rebuild["error"] or "The collection could not be made anew.")
     say([_summary(collection)])
+    say(f"left out: {told(refused)}" for refused in rebuild["refused"])
+
+
+def refused_by_last(collection: Json) -> list[str]:
+    """The ids of the documents that the last change of a collection could not make anew, after naming them.
+
+    Raises:
+        InvalidInput: there are none.
+    """
+    rebuild = collection["rebuild"]
+    if rebuild is None or rebuild["status"] != "failed" or not rebuild["refused"]:
+        raise InvalidInput(
+            f"No change of collection {collection['name']!r} has failed because of its documents. Ask without "
+            "--leave-out-refused."
+        )
+    say(f"to be left out, if it still cannot be made anew: {told(refused)}" for refused in rebuild["refused"])
+    return [refused["document_id"] for refused in rebuild["refused"]]
+
+
+def told(refused: Json) -> str:
+    """A refused document with its reason."""
+    return f"{refused['name']} ({refused['document_id']}): {refused['error']}"
 
 
 async def tell_of_worker(client: Client) -> None:

@@ -13,6 +13,7 @@ from core.domain import LoadedDocument
 from core.errors import UnreadableDocument
 from ingest.draft import Draft
 from ingest.formats.archive import check_archive
+from ingest.formats.covers import Covers, covers_of
 from ingest.formats.damage import AGAIN
 from ingest.formats.table import trimmed, write_table
 
@@ -41,22 +42,28 @@ def load_xlsx(path: Path) -> LoadedDocument:
         except Exception as error:  # a damaged file makes the library raise anything
             raise UnreadableDocument(f"The XLSX is damaged. {AGAIN}") from error
         draft = Draft()
-        skipped = _write_sheets(draft, book)
+        skipped, covered = _write_sheets(draft, book)
         hidden = [repr(sheet.title) for sheet in book.worksheets if sheet.sheet_state != "visible"]
     notes = [f"Sheets that are damaged were left out, whole or in part: {', '.join(skipped)}."] if skipped else []
     notes += [f"Sheets that are hidden in the workbook were read: {', '.join(hidden[:MOST_NAMES])}."] if hidden else []
+    if covered:
+        told = ", ".join(covered[:MOST_NAMES])
+        notes.append(f"Rows and columns that are hidden in the workbook were read: {told}.")
     return draft.finish(notes)
 
 
-def _write_sheets(draft: Draft, book: Any) -> list[str]:
-    """Write all sheets; returns the names of those that are damaged."""
-    budget, skipped = _Budget(), []
+def _write_sheets(draft: Draft, book: Any) -> tuple[list[str], list[str]]:
+    """Write all sheets; returns the names of those that are damaged, and what is hidden in the others."""
+    budget, skipped, covered = _Budget(), [], []
     for sheet in book.worksheets:
         try:
-            _write_sheet(draft, sheet, budget)
+            covers = covers_of(sheet)
+            _write_sheet(draft, sheet, budget, covers)
         except (KeyError, ValueError, TypeError, SyntaxError):
             skipped.append(repr(sheet.title))
-    return skipped
+            continue
+        covered += [f"{what} of {sheet.title!r}" for what in covers.filled]
+    return skipped, covered
 
 
 class _Budget:
@@ -82,10 +89,10 @@ class _Budget:
             )
 
 
-def _write_sheet(draft: Draft, sheet: Any, budget: _Budget) -> None:
+def _write_sheet(draft: Draft, sheet: Any, budget: _Budget, covers: Covers) -> None:
     # What a sheet says of its size is often a million rows; without it only the rows that are there are read.
     sheet.reset_dimensions()
-    tables = _tables(budget.limited(sheet.iter_rows(values_only=True)), budget)
+    tables = _tables(covers.watched(budget.limited(sheet.iter_rows(values_only=True))), budget)
     first = next(tables, None)
     if first is None:
         return

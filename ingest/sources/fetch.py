@@ -30,6 +30,7 @@ PIECE = 1 << 20
 SLACK = 1 << 20
 GZIP = ("gzip", "x-gzip")
 ACCEPT = "text/html,application/xhtml+xml,application/pdf,text/*;q=0.9,*/*;q=0.5"
+PORTS = {"http": 80, "https": 443}
 TRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -72,7 +73,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request to the first of the host's addresses that answers."""
-        host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
+        host, port = request.url.host, request.url.port or PORTS[request.url.scheme]
         problem: httpx.HTTPError | None = None
         for address in await checked(host, port, self._allowed, self._resolve):
             pinned = httpx.Request(

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from core.database import Pool
 from core.domain import DocumentId, TenantId
-from core.errors import Conflict, InvalidInput, NotFound, PlatformError, Unavailable
+from core.errors import Conflict, Forbidden, InvalidInput, NotFound, PlatformError, Unavailable
 from core.settings import SourceSettings
 from ingest.arrival import describe
 from ingest.breaker import Breaker
@@ -21,10 +21,11 @@ from ingest.intake import File, Intake, Taken
 from ingest.jobs import Jobs
 from ingest.metadata import check_metadata
 from ingest.retry import SourceDown
-from ingest.sources.address import Resolve, look_up
+from ingest.sources.address import Resolve, checked, look_up, read_allowed
+from ingest.sources.fetch import PORTS, read_url
 from ingest.sources.place import open_source, rules_of
 from ingest.sources.plan import Action, Step, plan_sync
-from ingest.sources.row import SourceEntry, SourceId, Sources, SourceWish, link, still_needed, unlink
+from ingest.sources.row import SourceEntry, SourceId, SourceKind, Sources, SourceWish, link, still_needed, unlink
 from ingest.sources.source import Fetched, Item, Source
 
 AT_ONCE = 2
@@ -76,7 +77,22 @@ class Syncer:
             Unavailable: it does not answer now.
         """
         async with open_source(wish, self._settings, tenant, resolve=self._resolve) as source:
-            return await self._plan(source, wish, stored)
+            steps = await self._plan(source, wish, stored)
+        if wish.kind is SourceKind.WEB:
+            # The page is asked for by no list, so that nobody has seen yet whether it may be.
+            return await self._unless_refused(wish.address, steps)
+        return steps
+
+    async def _unless_refused(self, address: str, steps: Sequence[Step]) -> list[Step]:
+        """The steps, or why they are not taken: the address must not be reached."""
+        url = read_url(address)
+        try:
+            await checked(
+                url.host, url.port or PORTS[url.scheme], read_allowed(self._settings.allowed_hosts), self._resolve
+            )
+        except Forbidden as error:
+            return [replace(step, action=Action.SKIP, reason=str(error)) for step in steps]
+        return list(steps)
 
     async def run(self, id_: SourceId) -> None:
         """Look at a source once. An attempt that broke is taken up where it was: what was dealt with is unchanged.

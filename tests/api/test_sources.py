@@ -284,7 +284,11 @@ async def test_a_link_does_not_lead_out_of_the_allowed_folders(tenant: Tenant, f
 
 async def test_a_private_address_is_refused_when_it_is_looked_at(tenant: Tenant, web: WebServer) -> None:
     web.answers["/"] = respond(b"inside", content_type="text/plain")
-    source = await add(tenant, "web", web.url(host="localhost").replace("localhost", "127.0.0.2"))
+    address = web.url(host="localhost").replace("localhost", "127.0.0.2")
+    plan = (await tenant.http.post("/sources/plan", json={"kind": "web", "address": address})).json()
+    assert plan["counts"] == {"skip": 1}
+    assert "loopback address" in plan["steps"][0]["reason"]
+    source = await add(tenant, "web", address)
     assert source["counts"] == {"failed": 1}
     assert "loopback address" in source["failures"][0]["error"]
     assert web.calls == []

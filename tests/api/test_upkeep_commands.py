@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import sys
 import uuid
 from asyncio.subprocess import PIPE
@@ -57,6 +58,30 @@ async def test_the_command_that_a_refused_upload_names_is_one_that_works(tenant:
     status, said = await run(tenant, "reembed", "default", "--quiet")
     assert status == 0, said
     assert (await tenant.upload("n.md", b"# New\n\nSomething new.\n"))["status"] == "indexed"
+
+
+async def test_the_command_that_a_refused_change_names_does_without_what_cannot_be_made_anew(
+    tenant: Tenant, services: Services
+) -> None:
+    await tenant.upload("k.md", LIGHTHOUSE.encode())
+    lost = await tenant.upload("nets.md", b"# Nets\n\nJonas Ravn mends nets.\n")
+    await services.blobs.delete(f"{tenant.principal.tenant}/{lost['id']}")
+    body = {"chunker": {"strategy": "structure", "tokens": 40}}
+    await tenant.http.post("/collections/default/reembed", json=body)
+    async with asyncio.timeout(60):
+        while (rebuild := (await tenant.http.get("/collections/default")).json()["rebuild"])["status"] != "failed":
+            await asyncio.sleep(0.05)
+    command = shlex.split(rebuild["error"].split("`")[1])
+    assert command[:3] == ["python", "-m", "ingest"]
+    status, said = await run(tenant, *command[3:], "--quiet")
+    assert status == 0, said
+    assert f"to be left out, if it still cannot be made anew: nets.md ({lost['id']}): The original file" in said
+    assert "1 documents made anew" in said
+    assert f"\nleft out: nets.md ({lost['id']})" in said
+    collection = (await tenant.http.get("/collections/default")).json()
+    assert collection["chunker"]["tokens"] == 40
+    status, said = await run(tenant, "reembed", "default", "--leave-out-refused")
+    assert (status, "Ask without --leave-out-refused" in said) == (1, True), said
 
 
 @pytest.mark.parametrize(

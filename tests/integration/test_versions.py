@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from app.services import Services
-from core.domain import DocumentId, Scope
+from core.domain import CollectionId, DocumentId, Scope
 from core.index import IndexQuery, Point, SparseVector
+from ingest.rebuild import Wanted, ask_for_rebuild, count_death
 from ingest.reconcile import Reconciler
+from ingest.retry import ATTEMPTS
 from ingest.workshop import open_work
 from models.lexical import LEXICAL, LexicalEncoder
 from tests.conftest import Tenant
@@ -137,6 +139,69 @@ async def test_a_collection_changes_its_embedder_and_uploads_are_refused_until_t
     refused = await tenant.http.post("/documents", files={"files": ("n.md", KEEPER.encode())})
     assert refused.status_code == 409
     assert "python -m ingest reembed default" in refused.json()["detail"]
+
+
+async def test_a_document_that_cannot_be_made_anew_keeps_the_collection_as_it_was_until_it_is_left_out(
+    tenant: Tenant, services: Services
+) -> None:
+    kept = await tenant.upload("k.md", LIGHTHOUSE.encode())
+    lost = await tenant.upload("nets.md", KEEPER.encode())
+    await services.blobs.delete(f"{tenant.principal.tenant}/{lost['id']}")
+    body = {"chunker": {"strategy": "structure", "tokens": 40}}
+    before = (await tenant.http.get("/collections/default")).json()
+    refused = (await changed(tenant, body, "failed"))["rebuild"]
+    told = [{"document_id": lost["id"], "name": "nets.md", "error": refused["refused"][0]["error"]}]
+    assert refused["refused"] == told
+    assert "no longer there" in told[0]["error"]
+    assert "--chunker '{" in refused["error"]
+    assert " --leave-out-refused`" in refused["error"]
+    assert (await tenant.http.get("/collections/default")).json()["chunker_stamp"] == before["chunker_stamp"]
+    assert any("Jonas Ravn" in text for text in await found(tenant, "Who mends nets?"))
+    # A wish that names another document leaves none out.
+    assert (await changed(tenant, body | {"leave_out": [kept["id"]]}, "failed"))["chunker"] == before["chunker"]
+    collection = await changed(tenant, body | {"leave_out": [kept["id"], lost["id"]]}, "done")
+    assert (collection["chunker"]["tokens"], collection["rebuild"]["refused"]) == (40, told)
+    assert (collection["rebuild"]["done"], collection["rebuild"]["total"]) == (1, 1)
+    after = (await tenant.http.get(f"/documents/{lost['id']}")).json()
+    assert (after["status"], after["live_version"], after["chunks"]) == ("failed", None, 0)
+    assert "It was left out" in after["error"]
+    assert not any("Jonas Ravn" in text for text in await found(tenant, "Who mends nets?"))
+    assert any("1821" in text for text in await found(tenant, "When was the lighthouse built?"))
+    scope = Scope(tenant=tenant.principal.tenant)
+    assert await services.index.count(scope, DocumentId(uuid.UUID(str(lost["id"])))) == 0
+    again = await tenant.upload("nets.md", (KEEPER + "He is old.\n").encode())
+    assert again["status"] == "indexed"
+
+
+async def changed(tenant: Tenant, body: dict[str, Any], status: str) -> dict[str, Any]:
+    """The collection when a change of it has ended as it should."""
+    assert (await tenant.http.post("/collections/default/reembed", json=body)).status_code == 202
+    async with asyncio.timeout(90):
+        while True:
+            collection: dict[str, Any] = (await tenant.http.get("/collections/default")).json()
+            if collection["rebuild"]["status"] in ("done", "failed"):
+                break
+            await asyncio.sleep(0.05)
+    assert collection["rebuild"]["status"] == status, collection["rebuild"]
+    return collection
+
+
+async def test_a_change_that_kills_its_workers_ends_unless_it_gets_on(tenant: Tenant, services: Services) -> None:
+    document = await tenant.upload("k.md", LIGHTHOUSE.encode())
+    id_ = CollectionId(uuid.UUID((await tenant.http.get("/collections/default")).json()["id"]))
+    async with services.pool.connection() as connection, connection.transaction(force_rollback=True):
+        await ask_for_rebuild(connection, id_, "default", Wanted())
+        await connection.execute("UPDATE rebuilds SET at_document = %s", (document["id"],))
+        for done in range(ATTEMPTS + 2):
+            await connection.execute("UPDATE rebuilds SET done = %s WHERE collection_id = %s", (done, id_))
+            assert not await count_death(connection, id_), "each time a document more was made anew"
+        deaths = [await count_death(connection, id_) for _ in range(ATTEMPTS - 1)]
+        assert deaths == [False] * (ATTEMPTS - 2) + [True]
+        cursor = await connection.execute("SELECT status, error FROM rebuilds WHERE collection_id = %s", (id_,))
+        (row,) = await cursor.fetchall()
+    assert row["status"] == "failed"
+    assert f"{ATTEMPTS} times" in row["error"]
+    assert f"'k.md' ({document['id']})" in row["error"]
 
 
 async def test_a_collection_of_an_earlier_lexical_encoding_takes_no_uploads_until_it_is_encoded_anew(

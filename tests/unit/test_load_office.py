@@ -94,6 +94,21 @@ def test_what_is_hidden_in_a_workbook_or_a_show_is_read_and_named(tmp_path: Path
     loaded = load_xlsx(tmp_path / "book.xlsx")
     assert loaded.text.count("unseen") == 2
     assert list(loaded.warnings) == ["Sheets that are hidden in the workbook were read: 'Hidden', 'Veryhidden'."]
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.title = "Plan"
+    for number in range(1, 6):
+        sheet.append([f"ship {number}", number, number * 7])
+    for number in (2, 4, 9):
+        sheet.row_dimensions[number].hidden = True
+    for letter in ("C", "F"):
+        sheet.column_dimensions[letter].hidden = True
+    book.save(tmp_path / "rows.xlsx")
+    loaded = load_xlsx(tmp_path / "rows.xlsx")
+    assert "| ship 2 | 2 | 14 |" in loaded.text
+    assert list(loaded.warnings) == [
+        "Rows and columns that are hidden in the workbook were read: 2 rows of 'Plan', column C of 'Plan'."
+    ], "what is hidden and blank is nothing to tell of"
     deck = Presentation()
     for shown in ("1", "0"):
         slide = deck.slides.add_slide(deck.slide_layouts[5])
