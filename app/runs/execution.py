@@ -105,7 +105,8 @@ class Execution:
         """
         state = await self._state()
         pending = state.next
-        if pending:
+        # Also a task that has ended: what it said counts only with the next checkpoint.
+        if state.tasks:
             state = await self._clear()
         if MESSAGES not in self._agent.graph.channels or not isinstance(state.values, dict):
             return
@@ -118,7 +119,7 @@ class Execution:
         if "citations" in self._agent.graph.channels:
             update["citations"] = []
         await self._agent.graph.aupdate_state(self._place(), update, node)
-        if (await self._state()).next:
+        if (await self._state()).tasks:
             await self._clear()
 
     def _see(self, message: BaseMessage, metadata: Mapping[str, Any]) -> None:

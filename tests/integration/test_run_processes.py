@@ -14,12 +14,13 @@ import psycopg
 import pytest
 
 from app.runs.leftovers import sweep_leftovers
+from app.runs.order import RunCreate
 from app.runs.run import Run
 from app.runs.webhook import SIGNATURE, sign
 from core.domain import Principal
 from core.errors import Forbidden, InvalidInput, LimitExceeded, NotFound
 from tests.conftest import make_principal
-from tests.processes import Process, open_database, open_process
+from tests.processes import HELLO, Process, open_database, open_process
 
 FOR_EVER = {"tokens": 2000, "pause_s": 0.01}
 
@@ -92,6 +93,25 @@ async def test_a_run_that_loses_the_database_goes_on_from_its_last_checkpoint(
         await other.commit()
         ended = await front.runner.wait(run)
     assert (ended.status, ended.attempt, ended.error) == ("success", 1, None)
+
+
+async def test_a_run_that_is_stopped_at_any_instant_leaves_a_thread_that_can_be_talked_to(
+    address: str, asker: Principal
+) -> None:
+    async with open_process(address) as process:
+        for instant in range(12):
+            run = await process.start(asker, "caller", context={"nap_s": 0.05}, on_completion="keep")
+            await asyncio.sleep(instant * 0.012)
+            await process.runner.cancel(run)
+            assert (await process.runner.wait(run)).status in ("interrupted", "success")
+            body = RunCreate.model_validate({"assistant_id": "echo", "input": HELLO})
+            again = await process.runner.start(asker, await process.orders.read(asker, body, run.thread_id))
+            assert (await process.runner.wait(again)).status == "success"
+            (*_, last) = [said async for said in process.events.follow(again.id)]
+            messages = json.loads(last.data)["messages"]
+            called = {call["id"] for message in messages for call in message.get("tool_calls") or ()}
+            answered = {message["tool_call_id"] for message in messages if message["type"] == "tool"}
+            assert called == answered
 
 
 async def test_a_process_that_stops_hands_its_runs_over(address: str, front: Process, asker: Principal) -> None:
