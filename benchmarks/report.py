@@ -73,6 +73,8 @@ def circumstances(name: str, arguments: Sequence[str] | None = None) -> Circumst
     places.add_argument("--json")
     places.add_argument("--record", action="store_true")
     _, words = places.parse_known_args(given)
+    # A reader's own files lie elsewhere.
+    words = ["PATH" if os.sep in word and Path(word).exists() else word for word in words]
     return Circumstances(
         command=f"python -m benchmarks.{name} {shlex.join(words)}".strip(),
         machine=machine(),
