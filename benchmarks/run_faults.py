@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import re
 import signal
 import sys
 import time
@@ -134,6 +135,8 @@ async def _run(folder: Path, nursery: Nursery, database: Database, torment: Torm
             for seen in load.seen:
                 if wrong := await load.answer_again(seen.thread):
                     found.stuck[seen.thread] = wrong
+            if not found.faultless:
+                tell(sites)
         finally:
             for reader in readers:
                 reader.cancel()
@@ -148,10 +151,10 @@ async def inflict(torment: Torment, sites: Sites, database: Database, pool: Pool
     deeds = ["kill"] * torment.kills + ["restart"] * torment.restarts
     chance.shuffle(deeds)
     for number, deed in enumerate(deeds):
+        await at_work(pool)
         if deed == "kill":
             site = chance.choice(sites.all)
             await sites.ready(site)
-            await at_work(pool)
             await asyncio.sleep(chance.random() * WITHIN_S)
             found.kills_at_work += bool(await active(pool))
             kill(site)
@@ -164,6 +167,14 @@ async def inflict(torment: Torment, sites: Sites, database: Database, pool: Pool
         print(f"{number + 1}: {deed}, {found.kills_at_work} kills while runs were active", flush=True)
     for site in sites.all:
         await sites.ready(site)
+
+
+def tell(sites: Sites) -> None:
+    """Print why runs failed, as the processes have it."""
+    for site in sites.all:
+        text = site.log.read_text("utf-8", "replace")
+        for place in [found.start() for found in re.finditer(r"run \S+ failed", text)][:2]:
+            print(f"{site.role}: {text[place : place + 6000]}", flush=True)
 
 
 def kill(site: Site) -> None:
