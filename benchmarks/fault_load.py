@@ -101,6 +101,7 @@ class Load:
                     input=question,
                     stream_mode=MODES,  # type: ignore[arg-type]
                     stream_resumable=True,
+                    config={"recursion_limit": 100},
                 )
             else:
                 last = next((number for number, _, _ in reversed(seen.events) if number), "-1")
