@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
+from langgraph.errors import GraphRecursionError
 from langgraph.types import StateSnapshot
 from psycopg_pool import PoolTimeout
 
@@ -175,7 +176,7 @@ class Runner:
         except Exception as failure:
             status, error = Status.ERROR, as_error(failure)
             thread_status = "interrupted" if isinstance(failure, UnknownInterruptError) else "error"
-            if not isinstance(failure, PlatformError):
+            if not isinstance(failure, PlatformError | GraphRecursionError):
                 logger.exception("run %s failed", run.id)
             log.put("error", error)
         self._ending.add(run.id)
@@ -340,6 +341,9 @@ def as_error(failure: Exception) -> dict[str, Any]:
     """A failure as the ``error`` event has it; what we did not foresee keeps its text to the log."""
     if isinstance(failure, PlatformError):
         return {"error": type(failure).__name__, "message": str(failure)}
+    if isinstance(failure, GraphRecursionError):
+        said = "The graph took more steps than it may. Ask for less, or set config.recursion_limit higher."
+        return {"error": type(failure).__name__, "message": said}
     return {
         "error": "InternalError",
         "message": "The run failed unexpectedly. The server's log has the reason.",

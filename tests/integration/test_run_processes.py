@@ -247,3 +247,11 @@ async def test_a_webhook_must_be_signed_and_public(address: str, front: Process,
         for place in ("http://127.0.0.1/told", "http://169.254.169.254/latest", "http://[::1]:80/"):
             with pytest.raises(Forbidden, match="RUNS__WEBHOOK_HOSTS"):
                 await process.order(asker, webhook=place)
+
+
+async def test_a_run_of_too_many_steps_says_so(address: str, front: Process, asker: Principal) -> None:
+    async with open_process(address):
+        ended = await front.runner.wait(await front.start(asker, "caller", config={"recursion_limit": 1}))
+    assert ended.status == "error"
+    assert ended.error is not None
+    assert "recursion_limit" in ended.error["message"]
