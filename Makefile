@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Another interpreter: make run PYTHON=python3.12
 SHELL := /bin/sh
 PYTHON ?= python3
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 3 --dist loadfile
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK_VENV := .venv-lock

@@ -241,6 +241,8 @@ class Api:
                 stream_mode=STREAM_MODES,
                 stream_resumable=True,
                 on_disconnect="continue",
+                # A question asked meanwhile in another window is said, not answered behind the person's back.
+                multitask_strategy="reject",
                 on_run_created=created,
             )
 

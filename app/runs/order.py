@@ -85,6 +85,7 @@ class RunCreate(BaseModel):
     interrupt_before: Nodes | None = None
     interrupt_after: Nodes | None = None
     multitask_strategy: Strategy | None = None
+    """``None``: enqueue, which is the Agent Server's default."""
     if_not_exists: Literal["create", "reject"] | None = None
     on_disconnect: Literal["cancel", "continue"] | None = None
     on_completion: Literal["delete", "keep"] | None = None
@@ -157,7 +158,7 @@ class Orders:
             assistant=basis.id,
             kwargs=kwargs,
             metadata={**basis.metadata, **own.metadata, **config.metadata, **(body.metadata or {}), **identity},
-            strategy=body.multitask_strategy or "reject",
+            strategy=body.multitask_strategy or "enqueue",
             after_s=body.after_seconds or 0,
             resumes=command is not None and "resume" in command,
             refusal=refusal,

@@ -92,8 +92,11 @@ async def _bring(client: Client, uploads: Sequence[Upload], outcome: Outcome, op
 
 async def _watch(client: Client, upload: Upload) -> None:
     """Look again after each burst of changes; a file that is still being written is left for the next look."""
-    say([f"Watching {upload.root}; Ctrl-C ends it."])
+    begun = False
     async for _ in changes(upload.root):
+        if not begun:
+            say([f"Watching {upload.root}; Ctrl-C ends it."])
+            begun = True
         late: set[str] = {""}
         while late:
             outcome, started = Outcome(), time.monotonic()

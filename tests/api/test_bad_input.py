@@ -124,9 +124,7 @@ async def test_unknown_ids_are_not_found(tenant: Tenant) -> None:
     [
         ("GET", "/documents?name=%00", None),
         ("GET", "/documents?collection=%00", None),
-        ("GET", "/threads/{thread}/state/%00", None),
         ("GET", "/threads/{thread}/runs?status=%00", None),
-        ("POST", "/threads/{thread}/history", b'{"before": "\\u0000"}'),
         ("POST", "/threads", b'{"metadata": {"a": "\\ud800"}}'),
         ("POST", "/threads", b'{"metadata": {"a": NaN}}'),
         (

@@ -113,7 +113,8 @@ async def test_without_a_thread_each_run_has_its_own_that_is_kept_or_goes_with_i
 
 
 async def test_what_cannot_begin_says_why_and_holds_up_nobody(tenant: Tenant, services: Services) -> None:
-    unknown, unread, busy, good = [await made(tenant) for _ in range(4)]
+    unknown, unread, good = [await made(tenant) for _ in range(3)]
+    busy = await made(tenant, multitask_strategy="reject")
     async with services.pool.connection() as connection:
         await connection.execute(
             'UPDATE crons SET payload = payload || \'{"assistant_id": "gone"}\' WHERE id = %s', (unknown["cron_id"],)

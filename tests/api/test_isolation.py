@@ -76,12 +76,21 @@ async def test_other_tenants_things_are_not_there(tenant: Tenant, stranger: Tena
         "/threads/{thread_id}/runs": {"assistant_id": "rag", "input": question},
         "/threads/{thread_id}/runs/stream": {"assistant_id": "rag", "input": question},
         "/threads/{thread_id}/runs/wait": {"assistant_id": "rag", "input": question},
+        "/threads/{thread_id}/state/checkpoint": {"checkpoint": {"checkpoint_id": str(checkpoint)}},
+        "/threads/{thread_id}/commands": {"id": 1, "method": "state.get", "params": {}},
+        "/threads/{thread_id}/stream/events": {"channels": ["values"]},
+        "/threads/{thread_id}/runs/crons": {"assistant_id": "rag", "schedule": "* * * * *", "input": question},
     }
     tried = 0
     for method, path in routes():
         if any("{" + name + "}" in path for name in here):
             response = await stranger.http.request(method, path.format(**here), json=bodies.get(path, {}))
-            assert (method, path, response.status_code) == (method, path, 404)
+            if path.endswith("/commands"):
+                # This protocol says in the body what went wrong.
+                told = response.json()
+                assert (told["type"], "There is no thread" in told["message"]) == ("error", True)
+            else:
+                assert (method, path, response.status_code) == (method, path, 404)
             tried += 1
     assert tried > 15
     assert (await stranger.http.post("/search", json={"query": "lighthouse"})).json()["hits"] == []

@@ -145,7 +145,10 @@ async def test_a_thread_runs_one_question_at_a_time(tenant: Tenant, relay: Relay
         run = await tenant.sdk.runs.create(thread, "rag", input=QUESTION)
         assert (await tenant.sdk.threads.get(thread))["status"] == "busy"
         with pytest.raises(ConflictError):
-            await tenant.sdk.runs.create(thread, "rag", input=QUESTION)
+            await tenant.sdk.runs.create(thread, "rag", input=QUESTION, multitask_strategy="reject")
+        second = await tenant.sdk.runs.create(thread, "rag", input=QUESTION)
+        assert (second["status"], second["multitask_strategy"]) == ("pending", "enqueue")
+        await tenant.sdk.runs.cancel(thread, second["run_id"], wait=True)
         await tenant.sdk.runs.join(thread, run["run_id"])
     assert (await tenant.sdk.threads.get(thread))["status"] == "idle"
     assert (await tenant.sdk.runs.get(thread, run["run_id"]))["status"] == "success"

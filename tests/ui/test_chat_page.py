@@ -269,7 +269,7 @@ def serving(health: str) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(health if self.path == "/health/ready" else '{"collections": []}')
+            self._answer(health if self.path == "/health/ready" else '{"collections": [], "next_cursor": null}')
 
         def do_POST(self) -> None:
             self._answer("[]")

@@ -54,10 +54,10 @@ def test_each_part_is_replaced_by_a_setting(monkeypatch: pytest.MonkeyPatch) -> 
     given = {
         "DATABASE__URL": "postgresql://host/db",
         "QDRANT__URL": "http://host:6333",
-        "QDRANT__API_KEY": "secret",
+        "QDRANT__API_KEY": "hush-hush",
         "CHAT__BASE_URL": "http://host/v1",
         "CHAT__MODEL": "big",
-        "CHAT__API_KEY": "secret",
+        "CHAT__API_KEY": "hush-hush",
         "EMBEDDING__MODEL": "/a/folder",
         "BLOBS__URL": "s3://bucket/prefix",
     }
@@ -66,4 +66,4 @@ def test_each_part_is_replaced_by_a_setting(monkeypatch: pytest.MonkeyPatch) -> 
     settings = read_settings()
     assert str(settings.database.url) == "postgresql://host/db"
     assert (settings.chat.model, settings.embedding.model) == ("big", "/a/folder")
-    assert "secret" not in repr(settings)
+    assert "hush-hush" not in repr(settings)
