@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import procrastinate
-from procrastinate import JobContext, PsycopgConnector
+from procrastinate import JobContext
 from procrastinate.exceptions import JobAborted
 from procrastinate.job_context import AbortReason
 
@@ -18,6 +18,7 @@ from core.domain import DocumentId
 from core.errors import Unavailable
 from core.settings import ReconcileMode, SourceSettings
 from ingest.builder import Builder
+from ingest.connector import Connector
 from ingest.document import Documents
 from ingest.drafts import Superseded
 from ingest.intake import Intake
@@ -51,7 +52,7 @@ class Work:
 
 def create_job_app(work: Work | None = None) -> procrastinate.App:
     """The procrastinate app with the tasks of the write path; without ``work`` it can only defer."""
-    app = procrastinate.App(connector=PsycopgConnector())
+    app = procrastinate.App(connector=Connector())
 
     @app.task(name="ingest", queue=QUEUE, retry=Retry(), pass_context=True)
     async def ingest(context: JobContext, *, document: str) -> None:

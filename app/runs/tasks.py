@@ -13,10 +13,11 @@ from typing import TypeAlias
 from uuid import UUID
 
 import procrastinate
-from procrastinate import PsycopgConnector, RetryDecision
+from procrastinate import RetryDecision
 from procrastinate.jobs import Job
 
 from app.runs.run import Connection
+from ingest.connector import Connector
 from ingest.worker import keep_working
 
 QUEUE = "runs"
@@ -43,7 +44,7 @@ class RunJobs:
     """Defers the jobs of runs; ``app`` may hold tasks of others in the same queue (`procrastinate.App.task`)."""
 
     def __init__(self) -> None:
-        self.app = procrastinate.App(connector=PsycopgConnector())
+        self.app = procrastinate.App(connector=Connector())
         self._execute: Execute | None = None
         self.app.task(name="run", queue=QUEUE, retry=AskAgain())(self._run)
 
