@@ -20,14 +20,14 @@ import httpx
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import LangGraphError
-from langgraph_sdk.schema import StreamPart
+from langgraph_sdk.schema import StreamMode, StreamPart
 
 from benchmarks.fault_graph import NAME
 
 T = TypeVar("T")
 PATIENCE_S = 150.0
 PAUSE_S = 0.25
-MODES = ["values", "updates", "messages-tuple"]
+MODES: list[StreamMode] = ["values", "updates", "messages-tuple"]
 
 
 @dataclass(kw_only=True)
@@ -99,7 +99,7 @@ class Load:
                     seen.thread,
                     NAME,
                     input=question,
-                    stream_mode=MODES,  # type: ignore[arg-type]
+                    stream_mode=MODES,
                     stream_resumable=True,
                     config={"recursion_limit": 100},
                 )

@@ -29,6 +29,7 @@ from app.postgres import run_postgres
 from benchmarks.environment import environment
 from benchmarks.formats import text_pdf
 from benchmarks.ingest import NOWHERE, Bench, chunks_of, ingest, open_bench
+from benchmarks.processor import processor_seconds
 from benchmarks.report import ROOT, Report, circumstances, median, parser, publish, temporary_folder
 from core.settings import ChatSettings, DatabaseSettings, EmbeddingSettings, Settings
 
@@ -176,26 +177,17 @@ async def measure(
 
 async def our_turn(bench: Bench, collection: str, files: list[tuple[str, bytes]], plain: Plain) -> Turn:
     """Ingest the files over the API; the processor's time counts PostgreSQL and the children that read files."""
-    before = processor_seconds(plain)
+    before = spent_by_us(plain)
     documents, seconds = await ingest(bench, collection, files)
-    spent = processor_seconds(plain) - before
+    spent = spent_by_us(plain) - before
     chunks = [chunk for document in documents for chunk in await chunks_of(bench, document)]
     return Turn(len(chunks), sum(len(chunk.text) for chunk in chunks), seconds, spent)
 
 
-def processor_seconds(plain: Plain) -> float:
-    """Of this process and all below it but the other side, with those that have ended."""
+def spent_by_us(plain: Plain) -> float:
+    """Processor seconds of this process and all below it but the other side, with those that have ended."""
     here = psutil.Process()
-    total = 0.0
-    for process in [here, *here.children(recursive=True)]:
-        if process.pid == plain.process.pid:
-            continue
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
+    return processor_seconds([here, *here.children(recursive=True)], but=plain.process.pid)
 
 
 def report(

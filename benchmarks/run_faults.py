@@ -261,7 +261,7 @@ async def rows(pool: Pool, query: str, values: Sequence[Any] = ()) -> list[dict[
         try:
             async with pool.connection() as connection:
                 return [dict(row) for row in await (await connection.execute(query.encode(), values)).fetchall()]
-        except Exception as error:
+        except Exception as error:  # retriable() tells them apart
             if not retriable(error):
                 raise
             await asyncio.sleep(0.1)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from benchmarks.processor import processor_seconds
 from benchmarks.report import ROOT, Report, circumstances, parser, percentile, publish, temporary_folder
 from benchmarks.stream_graph import NAME, PAUSE_S, TOKENS, WORDS
 from benchmarks.stream_sides import SIDES, Running, Side, Unable
@@ -118,28 +119,19 @@ def read(server: Running, users: int, rounds: int) -> Level:
         client.stdin.flush()
         if client.stdout.readline().strip() != "ready":
             raise Unable("it makes no threads")
-        before = processor_seconds(client.pid)
+        before = spent_by_servers(client.pid)
         client.stdin.write("go\n")
         client.stdin.flush()
         told: dict[str, Any] = json.loads(client.stdout.readline())
         # What is stored after the last byte was sent counts too.
         time.sleep(SETTLE_S)
-        spent = processor_seconds(client.pid) - before
+        spent = spent_by_servers(client.pid) - before
     return Level(users=users, runs=len(told["first_ms"]), processor=spent, **told)
 
 
-def processor_seconds(client: int) -> float:
-    """Of all processes below this one but the readers', with those that have ended."""
-    total = 0.0
-    for process in psutil.Process().children(recursive=True):
-        if process.pid == client:
-            continue
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
+def spent_by_servers(client: int) -> float:
+    """Processor seconds of all processes below this one but the readers', with those that have ended."""
+    return processor_seconds(psutil.Process().children(recursive=True), but=client)
 
 
 def report(
