@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from app.services import Services, open_services
 from core.settings import Settings
 from core.telemetry import configure_logging
+from ingest.worker import stop_signal
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,7 @@ async def serve(
         Unavailable: a part does not answer, or another process has the embedded index open.
         InvalidInput: a setting does not fit.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal()
     roles = {
         "runs": settings.runs.model_copy(update={"worker": True}),
         "ingest": settings.ingest.model_copy(update={"worker": False}),

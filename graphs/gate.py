@@ -219,7 +219,7 @@ async def _guarded(request: ToolCallRequest, handler: Handler) -> Outcome:
     try:
         with letting_through(request.tool_call["name"]):
             return await handler(request)
-    except Exception as error:
+    except Exception as error:  # the model reads whatever a tool fails with
         if asks(error) or isinstance(error, Forbidden):
             raise
         if isinstance(error, PlatformError):

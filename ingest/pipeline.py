@@ -35,8 +35,7 @@ class Pipeline:
                 break
             except StampChanged:
                 continue
-            # Whatever went wrong with a version that was replaced meanwhile is nothing against the new one.
-            except Exception as error:
+            except Exception as error:  # whatever went wrong with a replaced version is nothing against the new one
                 if not await self.builder.progress.is_current(claim):
                     raise Superseded from error
                 raise

@@ -53,6 +53,14 @@ async def run_worker(app: procrastinate.App, pool: Pool, settings: IngestSetting
         await asyncio.gather(keeper, worker, looker, return_exceptions=True)
 
 
+def stop_signal() -> asyncio.Event:
+    """Is set by SIGTERM and SIGINT, which do nothing else from now on."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
 async def serve(settings: Settings) -> None:
     """A worker process: open what it needs, and work until SIGTERM or SIGINT.
 
@@ -60,9 +68,7 @@ async def serve(settings: Settings) -> None:
         Unavailable: a part does not answer, or another process has the embedded index open.
         InvalidInput: a setting does not fit.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings.database))
         await prepare_write_path(pool)

@@ -90,8 +90,7 @@ class Ticker:
             return 0, str(error)
         except psycopg.OperationalError:
             raise
-        except Exception:
-            # One cron that cannot be begun must not hold up those behind it.
+        except Exception:  # one cron that cannot be begun must not hold up those behind it
             logger.exception("cron %s began no run", row["id"])
             return 0, "The run could not be begun, unexpectedly. The server's log has the reason."
         return 1, ""

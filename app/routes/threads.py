@@ -162,7 +162,7 @@ async def create_thread(body: ThreadCreate, principal: Caller, services: Using) 
         thread = await services.threads.get(principal, thread_id)
         try:
             await services.states.play_supersteps(principal, thread, [step.updates for step in body.supersteps])
-        except Exception:
+        except Exception:  # whatever it was: no half-made thread stays
             await services.threads.delete(principal, thread_id)
             raise
     return wire(await with_state(services, await services.threads.get(principal, thread_id)))

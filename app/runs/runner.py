@@ -173,7 +173,7 @@ class Runner:
             logger.warning("run %s has lost the database and waits for it: %s", run.id, type(lost).__name__)
             await self._release(run, log)
             return
-        except Exception as failure:
+        except Exception as failure:  # whatever a graph fails with is how its run ends
             status, error = Status.ERROR, as_error(failure)
             thread_status = "interrupted" if isinstance(failure, UnknownInterruptError) else "error"
             if not isinstance(failure, PlatformError | GraphRecursionError):
@@ -228,7 +228,7 @@ class Runner:
             return  # it goes on elsewhere, or is rolled back
         try:
             await execution.settle()
-        except Exception:
+        except Exception:  # the run has to end all the same
             logger.exception("what the stopped run %s left open could not be settled", run.id)
 
     async def _end(
@@ -254,7 +254,7 @@ class Runner:
         try:
             graph = self._agents.get(run.metadata["graph_id"]).graph
             return await graph.aget_state({"configurable": {"thread_id": str(run.thread_id)}})
-        except Exception:
+        except Exception:  # the run has to end all the same
             logger.exception("the state that run %s has come to could not be read", run.id)
             return None
 

@@ -200,7 +200,7 @@ class Writer:
             logger.warning("events of %s runs wait for the database: %s", len(batch), type(error).__name__)
             self._again(batch)
             await asyncio.sleep(RETRY_S)
-        except Exception as error:
+        except Exception as error:  # what one run says must not hold up what the others say
             self._again(batch)
             if len(batch) > 1:
                 for log in logs:
