@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
@@ -46,17 +46,31 @@ def is_storable(value: Any) -> bool:
 
 def mended(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """The conversation with a result for each tool call that has none, right after it: models refuse any other."""
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    answered = _answered(messages)
     whole: list[BaseMessage] = []
     for message in messages:
-        whole.append(message)
-        if isinstance(message, AIMessage):
-            missing = [call for call in message.tool_calls if call["id"] not in answered]
-            whole += [
-                ToolMessage(LEFT_OPEN, name=call["name"], tool_call_id=call["id"] or "", status="error")
-                for call in missing
-            ]
+        whole += [message, *_missing(message, answered, LEFT_OPEN)]
     return whole
+
+
+def missing_results(messages: Sequence[BaseMessage], said: str) -> list[ToolMessage]:
+    """A result that says ``said`` for each tool call that has none."""
+    answered = _answered(messages)
+    return [result for message in messages for result in _missing(message, answered, said)]
+
+
+def _answered(messages: Sequence[BaseMessage]) -> set[str]:
+    return {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+
+
+def _missing(message: BaseMessage, answered: Set[str], said: str) -> list[ToolMessage]:
+    if not isinstance(message, AIMessage):
+        return []
+    return [
+        ToolMessage(said, name=call["name"], tool_call_id=call["id"] or "", status="error")
+        for call in message.tool_calls
+        if call["id"] not in answered
+    ]
 
 
 def since_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langgraph.graph import END
 from langgraph.types import StateSnapshot
 
@@ -17,6 +17,7 @@ from app.runs.playing import play
 from app.runs.run import Run
 from app.runs.writing import RunLog
 from core.errors import InvalidInput
+from graphs.calls import missing_results
 
 MESSAGES = "messages"
 STOPPED = "Stopped before it had a result."
@@ -111,7 +112,7 @@ class Execution:
         if MESSAGES not in self._agent.graph.channels or not isinstance(state.values, dict):
             return
         there: list[BaseMessage] = state.values.get(MESSAGES) or []
-        rest = [*self._unfinished(there), *open_calls(there)]
+        rest = [*self._unfinished(there), *missing_results(there, STOPPED)]
         if not rest:
             return
         node = self._agent.answer_node or self._node or (pending[0] if pending else None)
@@ -152,15 +153,3 @@ class Execution:
 
     def _place(self) -> Any:
         return {"configurable": {"thread_id": str(self._run.thread_id)}}
-
-
-def open_calls(messages: list[BaseMessage]) -> list[BaseMessage]:
-    """A result for each tool call that has none: a model refuses a conversation in which one is missing."""
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
-    return [
-        ToolMessage(STOPPED, tool_call_id=call["id"], name=call["name"], status="error")
-        for message in messages
-        if isinstance(message, AIMessage)
-        for call in message.tool_calls
-        if call["id"] not in answered
-    ]
